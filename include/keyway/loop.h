@@ -39,8 +39,8 @@ extern "C" {
  * Called exactly once for each accepted command, by kw_process and kw_close alone, with no lock
  * held. It may call everything but kw_process: it may give further commands, which are sent in the
  * same turn, make calls that wait, for which the loop waits as well, and call kw_close, which
- * takes effect when the callback has returned. In a forked child it is not called for commands of
- * the parent. */
+ * takes effect when the callback has returned. It returns: no exception leaves it. In a forked
+ * child it is not called for commands of the parent. */
 typedef void (*kw_reply_fn)(void *arg, kw_reply *reply, const kw_error *error);
 
 /* Where a reply goes: fn is called with arg. A small value, passed by value:

@@ -201,6 +201,10 @@ static kw_err explain(kw_reader *reader, kw_error *error)
     if (reader->hiredis->err == REDIS_ERR_OOM) {
         return no_memory(error);
     }
+    if (strstr(reader->hiredis->errstr, "nested multi bulk") != NULL) {
+        return kw_error_set(error, KW_ERR_LIMIT, KW_EFFECT_DONE,
+                            "a reply that is nested deeper than hiredis reads before 1.0, 7");
+    }
     char text[160];
     kw_bytes_show(text, sizeof(text), kw_bytes_of(reader->hiredis->errstr));
     return kw_error_set(

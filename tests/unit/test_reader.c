@@ -714,6 +714,24 @@ static void test_reader_error_names_the_limit(void **state)
     }
 }
 
+/* By the option, or by hiredis before 1.0, which reads 7. */
+static void test_reader_deep_reply_is_over_a_limit_and_no_stranger(void **state)
+{
+    (void)state;
+    static const kw_reader_limits deep = {.bytes = 1 << 20, .items = 1000, .depth = 32};
+    kw_reader reader;
+    kw_reply *reply = NULL;
+    kw_error error = KW_ERROR_INIT;
+    assert_int_equal(kw_reader_init(&reader, kw_mem_default(), &deep), KW_OK);
+    for (int i = 0; i < 33; i++) {
+        assert_int_equal(kw_reader_feed(&reader, NULL, "*1\r\n", 4), KW_OK);
+    }
+    assert_int_equal(kw_reader_next(&reader, &reply, &error), KW_ERR_LIMIT);
+    assert_int_equal(error.effect, KW_EFFECT_DONE);
+    assert_null(strstr(error.text, "is it a Redis server"));
+    kw_reader_fini(&reader);
+}
+
 /* A string that says that it is over the limit is refused by its head. */
 static void test_reader_string_over_the_limit_is_refused_at_once(void **state)
 {
@@ -776,6 +794,7 @@ int main(void)
         cmocka_unit_test(test_reader_array_that_grows_keeps_its_elements),
         cmocka_unit_test(test_reader_limit_of_items_past_32_bits_allows_all),
         cmocka_unit_test(test_reader_error_names_the_limit),
+        cmocka_unit_test(test_reader_deep_reply_is_over_a_limit_and_no_stranger),
         cmocka_unit_test(test_reader_string_over_the_limit_is_refused_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
