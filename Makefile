@@ -249,8 +249,9 @@ COLD_SOURCES := $(filter-out $(HOT),$(SOURCES))
 $(COLD_SOURCES:%.c=$(BUILD)/%.o): LIB_CFLAGS += $(COLD_CFLAGS)
 COLD_CFLAGS ?= $(if $(findstring -fsanitize,$(CFLAGS)),,$(if $(filter -O2 -O3,$(CFLAGS)),-Os))
 
-# What the library is compiled and linked with. Objects that were made with anything else are made anew.
-FLAGS = $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LIB_CFLAGS) $(COLD_CFLAGS) $(LDFLAGS) $(TLS_LIBS)
+# What the library is compiled and linked with. Objects that were made with anything else are made anew. (Settled here: a prerequisite
+# has the variables of the target that asks for it, those of what is built small, or of what the simulator leaves alone.)
+FLAGS := $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LIB_CFLAGS) $(COLD_CFLAGS) $(LDFLAGS) $(TLS_LIBS)
 
 $(BUILD)/flags: FORCE
 	@mkdir -p $(@D); \

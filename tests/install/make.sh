@@ -21,6 +21,11 @@ made() {
 [ "$(made)" -eq 0 ] || fail "compiled again for the same flags"
 [ "$(made CPPFLAGS=-DOTHER)" -gt 0 ] || fail "not compiled again for other flags"
 [ "$(made CPPFLAGS=-DOTHER)" -eq 0 ] || fail "compiled again for the same other flags"
+# Also where a source that is built small was the first to ask for the flags.
+small=$place/small/lib/api/args_options.o
+"$MAKE" -s BUILD="$place/small" "$small" > /dev/null
+"$MAKE" -s BUILD="$place/small" "$place/small/lib/base/bytes.o" > /dev/null
+[ "$("$MAKE" BUILD="$place/small" "$small" | grep -c 'CC ' || true)" -eq 0 ] || fail "compiled again behind an object that asked for the same flags"
 if $PKG_CONFIG --exists openssl; then
     made TLS=no CPPFLAGS=-DOTHER > "$place/without" # which may be what is made anyway
     [ "$(made TLS=yes CPPFLAGS=-DOTHER)" -gt 0 ] || fail "not compiled again for TLS=yes"
