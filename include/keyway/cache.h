@@ -161,8 +161,8 @@ KW_API kw_cache_bytes kw_cache_load_key(const kw_cache_load *load);
 
 /* Gives the value of a load; bytes are copied, and the last one given counts.
  *
- * Errors: KW_ERR_NOMEM, KW_ERR_ARGUMENT (data is NULL). One thread per object, inside the host's
- * function or before kw_cache_load_end. */
+ * Errors: KW_ERR_NOMEM, KW_ERR_ARGUMENT (load or data is NULL). One thread per object, inside
+ * the host's function or before kw_cache_load_end. */
 KW_API kw_err kw_cache_load_give(kw_cache_load *load, const char *data, size_t len);
 
 /* Reads the value of a key, from this process' memory where it may be. KW_OK also where there is

@@ -78,16 +78,17 @@ KW_API kw_err kw_client_measure(struct kw_client *client, kw_error *error, unsig
 KW_API kw_err kw_client_latency(struct kw_client *client, kw_latency *latency, size_t index,
                                 kw_latency_part part, kw_command_class of);
 
-/* Adds the counts of more to those of sum, such as those of several classes or nodes. One thread
- * per object. */
+/* Adds the counts of more to those of sum, such as those of several classes or nodes; nothing where
+ * one is NULL. One thread per object. */
 KW_API void kw_latency_add(kw_latency *sum, const kw_latency *more);
 
-/* Takes the counts of an earlier look away: what is left was measured since. One thread per
- * object. */
+/* Takes the counts of an earlier look away: what is left was measured since. Nothing is done where
+ * one is NULL. One thread per object. */
 KW_API void kw_latency_subtract(kw_latency *later, const kw_latency *earlier);
 
 /* The time, in nanoseconds, that the part quantile (0 to 1) of all did not exceed: the upper end of
- * its bucket, so that it is an eighth too long at most; 0 where nothing was counted. Any thread. */
+ * its bucket, so that it is an eighth too long at most; 0 where nothing was counted, and for NULL.
+ * Any thread. */
 KW_API uint64_t kw_latency_quantile(const kw_latency *latency, double quantile);
 
 /* The first time, in nanoseconds, that is too long for a bucket; UINT64_MAX of the last one, and

@@ -208,13 +208,13 @@ void kw_cache_release(kw_cache_value *value)
 
 kw_cache_bytes kw_cache_load_key(const kw_cache_load *load)
 {
-    kw_cache_bytes key = {load->key.data, load->key.len};
-    return key;
+    return load != NULL ? (kw_cache_bytes){load->key.data, load->key.len}
+                        : (kw_cache_bytes){NULL, 0};
 }
 
 kw_err kw_cache_load_give(kw_cache_load *load, const char *data, size_t len)
 {
-    if (data == NULL && len > 0) {
+    if (load == NULL || (data == NULL && len > 0)) {
         return KW_ERR_ARGUMENT;
     }
     kw_bytes bytes = {data, len};
@@ -229,7 +229,9 @@ kw_err kw_cache_load_give(kw_cache_load *load, const char *data, size_t len)
 
 void kw_cache_load_end(kw_cache_load *load, kw_cache_loaded how)
 {
-    kw_cache_load_set(load, how);
+    if (load != NULL) {
+        kw_cache_load_set(load, how);
+    }
 }
 
 bool kw_cache_peek(kw_cache *cache, kw_cache_value *value, kw_cache_bytes key)

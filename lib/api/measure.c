@@ -95,6 +95,9 @@ kw_err kw_client_latency(kw_client *client, kw_latency *latency, size_t index, k
 
 void kw_latency_add(kw_latency *sum, const kw_latency *more)
 {
+    if (sum == NULL || more == NULL) {
+        return;
+    }
     sum->calls += more->calls;
     sum->sum_ns += more->sum_ns;
     for (size_t i = 0; i < KW_LATENCY_BUCKETS_N; i++) {
@@ -104,6 +107,9 @@ void kw_latency_add(kw_latency *sum, const kw_latency *more)
 
 void kw_latency_subtract(kw_latency *later, const kw_latency *earlier)
 {
+    if (later == NULL || earlier == NULL) {
+        return;
+    }
     later->calls -= earlier->calls;
     later->sum_ns -= earlier->sum_ns;
     for (size_t i = 0; i < KW_LATENCY_BUCKETS_N; i++) {
@@ -124,7 +130,7 @@ static uint64_t rank_of(uint64_t calls, double quantile)
 
 uint64_t kw_latency_quantile(const kw_latency *latency, double quantile)
 {
-    if (latency->calls == 0) {
+    if (latency == NULL || latency->calls == 0) {
         return 0;
     }
     uint64_t rank = rank_of(latency->calls, quantile);

@@ -8,6 +8,8 @@
 
 const char *kw_hash_tag(const char *key, size_t key_len, size_t *tag_len)
 {
+    size_t unwanted;
+    tag_len = tag_len != NULL ? tag_len : &unwanted;
     size_t open = kw_find_byte(key, key_len, '{');
     if (open < key_len) {
         return kw_tag_at(key, key_len, open, tag_len);
