@@ -188,6 +188,18 @@ static kw_step on_down(kw_topology *topology, kw_op *op, uint64_t now_ns)
     return step;
 }
 
+/* The replicas that there are may be measured yet, unless that is not allowed. */
+static kw_step wait_for_replica(kw_topology *topology, const kw_plan *plan, kw_op *op,
+                                uint64_t now_ns)
+{
+    kw_snapshot *snapshot = kw_topology_snapshot(topology);
+    kw_node *primary =
+        snapshot != NULL ? kw_driver_look_for_primary(snapshot, plan, &op->random) : NULL;
+    bool is_refused = primary != NULL && kw_snapshot_refusing(snapshot, primary) != NULL;
+    kw_snapshot_unref(snapshot);
+    return is_refused ? kw_op_on_refused(op, KW_ERR_AUTH) : kw_op_on_stale(op, now_ns);
+}
+
 kw_step kw_driver_on_unserved(kw_topology *topology, const kw_plan *plan, kw_op *op,
                               uint64_t now_ns)
 {
@@ -207,7 +219,7 @@ kw_step kw_driver_on_unserved(kw_topology *topology, const kw_plan *plan, kw_op 
         return kw_op_on_suspect(op, now_ns, op->soon_ns);
     }
     if (has_map && op->spec.avoids_primary && op->spec.has_bound) {
-        return kw_op_on_stale(op, now_ns); /* those that there are may be measured yet */
+        return wait_for_replica(topology, plan, op, now_ns);
     }
     if (kw_topology_is_ring(topology)) {
         return kw_op_on_refused(op, op->obstacle);

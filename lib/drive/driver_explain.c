@@ -68,6 +68,26 @@ static const char *detail_of_down(char *text, size_t text_len, kw_node *owner)
     return text;
 }
 
+/* Which right the user lacks, without which no replica can be measured. */
+static const char *detail_of_right(char *text, size_t text_len, kw_topology *topology,
+                                   kw_node *owner)
+{
+    kw_error failure = kw_error_none();
+    kw_snapshot *snapshot = kw_topology_snapshot(topology);
+    kw_node *node = snapshot != NULL ? kw_snapshot_refusing(snapshot, owner) : NULL;
+    text[0] = '\0';
+    if (node != NULL) {
+        bool is_asked = atomic_load_explicit(&node->lag.is_refused, memory_order_relaxed);
+        (void)kw_node_last_failure(node, &failure);
+        snprintf(text, text_len, "%.100s: %.200s", node->name,
+                 is_asked ? "it refuses INFO to this user, and so does not tell how far it is: "
+                            "allow it (max-staleness, tokens)"
+                          : failure.text);
+    }
+    kw_snapshot_unref(snapshot);
+    return text;
+}
+
 /* Why there is no map, where there is none. */
 static const char *detail_of_mapless(char *text, size_t text_len, kw_topology *topology)
 {
@@ -177,6 +197,8 @@ void kw_driver_explain(kw_topology *topology, kw_error *error, const kw_driver_s
     bool is_hinted = step->code == KW_ERR_NOT_SERVED && story->plan->read == KW_READ_OF_REPLICA;
     if (detail[0] == '\0' && owner != NULL && kw_node_faults_is_down(&owner->faults)) {
         detail = detail_of_down(down, sizeof(down), owner);
+    } else if (detail[0] == '\0' && step->code == KW_ERR_AUTH && owner != NULL) {
+        detail = detail_of_right(down, sizeof(down), topology, owner);
     } else if (detail[0] == '\0' && story->node == NULL && owner == NULL && !is_ring) {
         detail = detail_of_mapless(down, sizeof(down), topology);
     } else if (detail[0] == '\0' && is_ring && !is_hinted) {

@@ -429,7 +429,9 @@ kw_step kw_op_on_failed(kw_op *op, uint64_t now_ns, const kw_try_end *end)
     case KW_ERR_LIMIT:
         return fail(op, end->code, KW_EFFECT_DONE);
     case KW_ERR_AUTH: /* the greeting was refused: the server has not run what came behind it */
-        return fail(op, end->code, KW_EFFECT_NONE);
+        return op->is_at_replica && !op->spec.avoids_primary
+                   ? leave_replica(op, now_ns, end->code, false)
+                   : fail(op, end->code, KW_EFFECT_NONE);
     case KW_ERR_PROTOCOL:
     case KW_ERR_DESYNC:
     case KW_ERR_NOMEM:

@@ -352,6 +352,9 @@ static kw_err refuse_setting(kw_conn *conn, kw_error *error, const kw_owner *own
                              const kw_reply *reply)
 {
     bool is_select = strcmp(owner->what, "SELECT") == 0;
+    if (kw_bytes_starts(kw_reply_bytes(reply), "NOPERM")) {
+        return refuse(error, KW_ERR_AUTH, owner->what, reply, "; allow it to this user");
+    }
     conn->is_incompatible = kw_verdict_of(kw_reply_bytes(reply), false).kind == KW_VERDICT_FINAL;
     const char *hint =
         conn->env->options.scheme == KW_SCHEME_CLUSTER

@@ -23,6 +23,7 @@ typedef struct kw_node_lag {
                                        for last; 0: never */
     atomic_uint_fast64_t read_ns;   /* of a primary: when any replica was; 0: never */
     atomic_bool is_cut;             /* of a replica: it has lost its primary, by its own word */
+    atomic_bool is_refused;         /* the user has not the right to ask it */
     atomic_uint_fast64_t known_ns;  /* of a replica: kw_lag_known_ns */
     atomic_uint_fast64_t behind;    /* bytes of the stream */
     atomic_uint_fast64_t stream;    /* of a replica: kw_replid_hash; 0: not known */

@@ -40,6 +40,11 @@ static void look_again(tick *self, uint64_t at_ns)
     self->next_ns = at_ns < self->next_ns ? at_ns : self->next_ns;
 }
 
+static bool is_not_allowed(const kw_reply *answer)
+{
+    return kw_reply_is_error(answer) && kw_bytes_starts(kw_reply_bytes(answer), "NOPERM");
+}
+
 /* Asks the node, and goes on with the question; true once its answer is in *found. */
 static bool ask(tick *self, kw_node *node, kw_replication *found)
 {
@@ -58,6 +63,8 @@ static bool ask(tick *self, kw_node *node, kw_replication *found)
         return false;
     case KW_PROBE_ANSWERED:
         is_read = kw_replication_parse(found, kw_reply_bytes(lag->probe.answer));
+        atomic_store_explicit(&lag->is_refused, is_not_allowed(lag->probe.answer),
+                              memory_order_relaxed);
         break;
     case KW_PROBE_LOADING:
     case KW_PROBE_SILENT:

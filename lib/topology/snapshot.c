@@ -78,18 +78,48 @@ static void want_news(kw_node *primary, bool has_bound, uint64_t now_ns)
     }
 }
 
+/* NULL where the map does not have it as a primary. */
+static const kw_map_shard *shard_of(const kw_snapshot *snapshot, const kw_node *primary)
+{
+    size_t number;
+    if (!kw_map_find_node(snapshot->map, &number, &primary->endpoint) ||
+        !kw_map_member_at(snapshot->map, number)->is_primary) {
+        return NULL;
+    }
+    return kw_map_shard_at(snapshot->map, kw_map_member_at(snapshot->map, number)->shard);
+}
+
+static bool is_refusing(kw_node *node)
+{
+    return atomic_load_explicit(&node->lag.is_refused, memory_order_relaxed) ||
+           (kw_node_is_failing(node) && kw_node_last_failure(node, NULL) == KW_ERR_AUTH);
+}
+
+kw_node *kw_snapshot_refusing(const kw_snapshot *snapshot, kw_node *primary)
+{
+    const kw_map_shard *shard = shard_of(snapshot, primary);
+    if (shard == NULL || shard->replicas_n == 0 || is_refusing(primary)) {
+        return shard != NULL && shard->replicas_n > 0 ? primary : NULL;
+    }
+    kw_node *found = NULL;
+    for (size_t i = 0; i < shard->replicas_n; i++) {
+        found = snapshot->nodes[kw_map_replica(snapshot->map, shard, i)];
+        if (!is_refusing(found)) {
+            return NULL;
+        }
+    }
+    return found;
+}
+
 kw_node *kw_snapshot_reader(const kw_snapshot *snapshot, kw_node *primary, kw_snapshot_read read,
                             kw_random *random)
 {
-    size_t number;
     kw_node *nodes[KW_READ_CANDIDATES_MAX];
     kw_read_candidate candidates[KW_READ_CANDIDATES_MAX];
-    if (!kw_map_find_node(snapshot->map, &number, &primary->endpoint) ||
-        !kw_map_member_at(snapshot->map, number)->is_primary) {
+    const kw_map_shard *shard = shard_of(snapshot, primary);
+    if (shard == NULL) {
         return primary;
     }
-    const kw_map_shard *shard =
-        kw_map_shard_at(snapshot->map, kw_map_member_at(snapshot->map, number)->shard);
     uint64_t now_ns = kw_env_now(primary->env);
     size_t first = (size_t)kw_random_below(random, shard->replicas_n);
     size_t n = 0;

@@ -67,6 +67,10 @@ typedef struct kw_snapshot_read {
 kw_node *kw_snapshot_reader(const kw_snapshot *snapshot, kw_node *primary, kw_snapshot_read read,
                             kw_random *random);
 
+/* The one of a primary and its replicas where the user lacks a right without which none of the
+ * replicas can be measured, borrowed; NULL: there is none. */
+kw_node *kw_snapshot_refusing(const kw_snapshot *snapshot, kw_node *primary);
+
 /* Some primary that serves slots: healthy if there is one; NULL where none is. */
 kw_node *kw_snapshot_any(const kw_snapshot *snapshot, uint64_t random);
 

@@ -2,6 +2,7 @@
 /* Reads from replicas that are away, loading, cut off, or turn reads away: where they go, and
  * that nothing else does. */
 #include "fake/fakes.h"
+#include "support/ways.h"
 
 #define PRIMARY fakes[0]
 #define REPLICA fakes[1]
@@ -224,6 +225,45 @@ static void test_replicas_nothing_but_replicas_waits_for_one(void **state)
     kw_close(kw);
 }
 
+/* A right that the user lacks at the replica, or at the primary that it is measured by: told at
+ * once, with its name; reads that may go to the primary go there. */
+static void test_replicas_right_that_lacks_is_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *command;
+        size_t at;
+        const char *options;
+    } rows[] = {{"READONLY", 1, ""},
+                {"READONLY", 1, "&max-staleness=500ms"},
+                {"INFO replication", 1, "&max-staleness=500ms"},
+                {"INFO replication", 0, "&max-staleness=500ms"}};
+    static const kw_test_way ways[] = {KW_TEST_CALL, KW_TEST_BATCH, KW_TEST_TICKET,
+                                       KW_TEST_CALLBACK}; /* a session stays at the primary */
+    for (size_t i = 0; i < 4 * sizeof(rows) / sizeof(rows[0]); i++) {
+        char options[100];
+        renew_cluster();
+        kw_fake_on_reply(fakes[rows[i / 4].at], KW_FAKE_ALWAYS, rows[i / 4].command,
+                         "-NOPERM User app has no permissions to run it");
+        snprintf(options, sizeof(options), "timeout=20s&read-preference=replica%s",
+                 rows[i / 4].options);
+        kw_client *kw = open_cluster(options);
+        kw_test_end end = kw_test_send(kw, ways[i % 4], "GET", "foo");
+        expect_error(kw_test_way_name(ways[i % 4]), &end.error, KW_ERR_AUTH, KW_EFFECT_NONE);
+        assert_in_range(end.took_us / 1000, 0, 10000);
+        if (strstr(end.error.text, i / 4 < 2 ? "READONLY" : "INFO") == NULL) {
+            fail_msg("%s", end.error.text);
+        }
+        assert_int_equal(kw_fake_count(PRIMARY, "GET *"), 0);
+        kw_close(kw);
+        snprintf(options, sizeof(options), "timeout=20s&read-preference=prefer-replica%s",
+                 rows[i / 4].options);
+        kw = open_cluster(options);
+        expect(kw, "GET foo", 0);
+        kw_close(kw);
+    }
+}
+
 static void test_replicas_zones_are_those_of_settings(void **state)
 {
     (void)state;
@@ -388,6 +428,7 @@ int main(void)
         cmocka_unit_test(test_replicas_one_that_is_away_is_left_for_the_primary),
         cmocka_unit_test(test_replicas_read_lost_with_its_replica_runs_at_the_primary),
         cmocka_unit_test(test_replicas_nothing_but_replicas_waits_for_one),
+        cmocka_unit_test(test_replicas_right_that_lacks_is_told),
         cmocka_unit_test(test_replicas_zones_are_those_of_settings),
         cmocka_unit_test(test_replicas_zones_are_those_of_the_map),
         cmocka_unit_test(test_replicas_write_stands_whatever_becomes_of_wait),

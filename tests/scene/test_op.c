@@ -441,6 +441,10 @@ static void test_op_replica_that_fails_is_left_for_the_primary(void **state)
         {E_WOKE, 0, 11, SEND(0)},
         {E_STALE, 0, 11, SLEEP(0)},
         {E_WOKE, 0, 1000, FAIL(KW_ERR_NOT_SERVED, KW_EFFECT_NONE)});
+    PLAY("refuses the user: the primary", CLUSTER | AT_REPLICA | REPEATABLE,
+         {E_UNAVAILABLE, KW_ERR_AUTH, 1, SEND(0)});
+    PLAY("refuses the user, and nothing but replicas", CLUSTER | AT_REPLICA | ONLY_REPLICA,
+         {E_UNAVAILABLE, KW_ERR_AUTH, 1, FAIL(KW_ERR_AUTH, KW_EFFECT_NONE)});
     PLAY("an answer is an answer", CLUSTER | AT_REPLICA, {E_REPLY, KW_VERDICT_FINAL, 1, DONE});
     PLAY("no permission", CLUSTER | AT_REPLICA, {E_REPLY, KW_VERDICT_AUTH, 1, DONE});
     PLAY("garbage", CLUSTER | AT_REPLICA | REPEATABLE,
