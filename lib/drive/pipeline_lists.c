@@ -125,6 +125,14 @@ void kw_pipeline_route_freed(kw_pipeline *self)
     }
 }
 
+void kw_pipeline_note_fetch(kw_pipeline *self, const kw_item *item)
+{
+    uint64_t fetch = item->retry_state->op.fetch;
+    if (item->state == KW_ITEM_REFRESHING && (self->fetch == 0 || fetch < self->fetch)) {
+        self->fetch = fetch;
+    }
+}
+
 bool kw_pipeline_put_to_sleep(kw_pipeline *self, kw_item *item, const kw_step *step)
 {
     kw_retry_state *state = item->retry_state;
@@ -140,9 +148,7 @@ bool kw_pipeline_put_to_sleep(kw_pipeline *self, kw_item *item, const kw_step *s
     if (is_map_there && self->told == NULL) {
         self->told = item;
     }
-    if (item->state == KW_ITEM_REFRESHING && (self->fetch == 0 || state->op.fetch < self->fetch)) {
-        self->fetch = state->op.fetch;
-    }
+    kw_pipeline_note_fetch(self, item);
     return true;
 }
 

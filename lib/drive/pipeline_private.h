@@ -214,6 +214,9 @@ void kw_pipeline_unwatch_deadline(kw_pipeline *self, kw_item *item);
 /* The deadline of the command is now. */
 void kw_pipeline_hurry(kw_pipeline *self, kw_item *item);
 
+/* The least fetch that a sleeper waits for is at most that of the item, where it waits for one. */
+void kw_pipeline_note_fetch(kw_pipeline *self, const kw_item *item);
+
 /* Takes one out that sleeps. */
 void kw_pipeline_remove_sleeper(kw_pipeline *self, kw_item *item);
 

@@ -51,10 +51,7 @@ static void tell_sleepers(kw_pipeline *self)
             continue;
         }
         self->told = item->next;
-        if (item->state == KW_ITEM_REFRESHING &&
-            (self->fetch == 0 || item->retry_state->op.fetch < self->fetch)) {
-            self->fetch = item->retry_state->op.fetch;
-        }
+        kw_pipeline_note_fetch(self, item);
     }
 }
 

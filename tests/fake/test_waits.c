@@ -92,34 +92,77 @@ static void test_wait_grace_counts_from_the_new_map(void **state)
     }
 }
 
+/* Ways in which several commands are under way. */
+typedef enum many_way { BY_CALLBACKS, BY_TICKETS, BY_BATCH, MANY_WAYS_N } many_way;
+
+#define MANY_N ((size_t)3)
+
+/* Sends a command so often at once, with its options, and waits for the end of each. */
+static void send_many(kw_client *kw, many_way way, const kw_call_options *options, kw_argv command,
+                      kw_test_answer *answers)
+{
+    kw_ticket *tickets[MANY_N];
+    kw_batch *batch = way == BY_BATCH ? kw_batch_new(kw, NULL) : NULL;
+    for (size_t i = 0; i < MANY_N; i++) {
+        kw_callback callback = {kw_test_on_reply, &answers[i]};
+        switch (way) {
+        case BY_CALLBACKS:
+            assert_int_equal(kw_call_async(kw, NULL, callback, options, command), KW_OK);
+            break;
+        case BY_TICKETS:
+            tickets[i] = kw_submit_call(kw, NULL, options, command);
+            assert_non_null(tickets[i]);
+            break;
+        case BY_BATCH:
+            assert_int_equal(kw_batch_add_call(batch, NULL, options, command), KW_OK);
+            break;
+        case MANY_WAYS_N:
+            break;
+        }
+    }
+    if (way == BY_CALLBACKS) {
+        assert_true(kw_test_turns(kw, answers, MANY_N, 10000));
+    } else if (way == BY_BATCH) {
+        (void)kw_batch_run(batch, NULL, 0);
+    }
+    for (size_t i = 0; i < MANY_N && way != BY_CALLBACKS; i++) {
+        kw_error error = KW_ERROR_INIT;
+        kw_reply *reply = way == BY_TICKETS ? kw_ticket_await(tickets[i], &error)
+                                            : kw_batch_take(batch, &error, i);
+        kw_test_on_reply(&answers[i], reply, reply == NULL ? &error : NULL);
+        if (way == BY_TICKETS) {
+            kw_ticket_free(tickets[i]);
+        }
+    }
+    kw_batch_free(batch);
+}
+
 static void test_wait_slot_without_an_owner_holds_nobody_longer_than_it_lasts(void **state)
 {
     (void)state;
-    enum { N = 3 };
-    kw_client *kw = open_anew("timeout=6s");
-    kw_test_answer answers[N] = {{0}};
-    own_upper(NULL);
-    kw_fake_on_reply(fakes[1], 1, "INCR *", "-CLUSTERDOWN Hash slot not served");
-    answer_all();
-    act change = {700, fakes[1], NULL};
-    pthread_t thread;
-    uint64_t start_ms = kw_test_now_ms();
-    assert_int_equal(pthread_create(&thread, NULL, change_owner, &change), 0);
-    for (size_t i = 0; i < N; i++) {
-        kw_callback callback = {kw_test_on_reply, &answers[i]};
-        assert_int_equal(kw_command_async(kw, NULL, callback, "INCR " KEY), KW_OK);
-    }
-    assert_true(kw_test_turns(kw, answers, N, 10000));
-    kw_test_join(thread);
-    assert_in_range(kw_test_now_ms() - start_ms, 0, 2000 + LATE_MS);
-    for (size_t i = 0; i < N; i++) {
-        bool is_told = answers[i].reply != NULL || answers[i].error.code == KW_ERR_ORDER;
-        if (!is_told) {
-            fail_msg("%zu: %s", i, answers[i].error.text);
+    static const char *argv[] = {"INCR", KEY};
+    for (int way = 0; way < MANY_WAYS_N; way++) {
+        kw_client *kw = open_anew("timeout=6s");
+        kw_test_answer answers[MANY_N] = {{0}};
+        own_upper(NULL);
+        kw_fake_on_reply(fakes[1], 1, "INCR *", "-CLUSTERDOWN Hash slot not served");
+        answer_all();
+        act change = {700, fakes[1], NULL};
+        pthread_t thread;
+        uint64_t start_ms = kw_test_now_ms();
+        assert_int_equal(pthread_create(&thread, NULL, change_owner, &change), 0);
+        send_many(kw, (many_way)way, NULL, (kw_argv){2, argv, NULL}, answers);
+        kw_test_join(thread);
+        assert_in_range(kw_test_now_ms() - start_ms, 0, 2000 + LATE_MS);
+        for (size_t i = 0; i < MANY_N; i++) {
+            bool is_told = answers[i].reply != NULL || answers[i].error.code == KW_ERR_ORDER;
+            if (!is_told) {
+                fail_msg("way %d, %zu: %s", way, i, answers[i].error.text);
+            }
+            kw_test_answer_clear(&answers[i]);
         }
-        kw_test_answer_clear(&answers[i]);
+        kw_close(kw);
     }
-    kw_close(kw);
 }
 
 /* Answers that are owed to nobody: who comes later does not wait behind them for long. */
@@ -232,37 +275,54 @@ static void test_wait_for_a_place_is_bounded_by_timeout_for_blocking_commands(vo
 static void test_wait_pinned_node_that_leaves_the_map_is_not_waited_for(void **state)
 {
     (void)state;
-    kw_client *kw = open_anew("timeout=10s");
-    kw_call_options options = KW_CALL_OPTIONS_INIT;
-    options.route = KW_ROUTE_NODE;
-    options.node = kw_fake_address(fakes[1]);
-    answer_all();
-    kw_fake_down(fakes[1]);
-    act change = {200, fakes[2], NULL};
-    pthread_t thread;
-    assert_int_equal(pthread_create(&thread, NULL, change_owner, &change), 0);
-    kw_error error = KW_ERROR_INIT;
     static const char *argv[] = {"INCR", "x"};
-    kw_reply *reply = kw_call(kw, &error, &options, (kw_argv){2, argv, NULL});
-    kw_test_join(thread);
-    assert_null(reply);
-    assert_int_equal(error.effect, KW_EFFECT_NONE);
-    assert_in_range(error.elapsed_ms, 150, 1500 + LATE_MS);
-    kw_close(kw);
+    for (int way = 0; way <= MANY_WAYS_N; way++) { /* the last one is a call */
+        kw_client *kw = open_anew("timeout=10s");
+        kw_call_options options = KW_CALL_OPTIONS_INIT;
+        options.route = KW_ROUTE_NODE;
+        options.node = kw_fake_address(fakes[1]);
+        answer_all();
+        kw_fake_down(fakes[1]);
+        act change = {200, fakes[2], NULL};
+        pthread_t thread;
+        kw_test_answer answers[MANY_N] = {{0}};
+        assert_int_equal(pthread_create(&thread, NULL, change_owner, &change), 0);
+        if (way < MANY_WAYS_N) {
+            send_many(kw, (many_way)way, &options, (kw_argv){2, argv, NULL}, answers);
+        } else {
+            answers[0].reply = kw_call(kw, &answers[0].error, &options, (kw_argv){2, argv, NULL});
+        }
+        kw_test_join(thread);
+        for (size_t i = 0; i < (way < MANY_WAYS_N ? MANY_N : 1); i++) {
+            assert_null(answers[i].reply);
+            assert_int_equal(answers[i].error.effect, KW_EFFECT_NONE);
+            assert_in_range(answers[i].error.elapsed_ms, 150, 1500 + LATE_MS);
+        }
+        kw_close(kw);
+    }
 }
 
 static void test_wait_of_commands_to_all_nodes_is_told(void **state)
 {
     (void)state;
-    kw_client *kw = open_anew("timeout=400ms");
-    kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "DBSIZE", stalls);
-    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "DBSIZE", ":1");
-    kw_error error = KW_ERROR_INIT;
-    assert_null(kw_command(kw, &error, "DBSIZE"));
-    assert_int_equal(error.code, KW_ERR_TIMEOUT);
-    assert_int_equal(error.attempts, 1);
-    assert_in_range(error.elapsed_ms, 399, 400 + LATE_MS);
-    kw_close(kw);
+    static const char *argv[] = {"DBSIZE"};
+    for (int way = 0; way <= BY_BATCH; way++) { /* a batch takes none: a call */
+        kw_client *kw = open_anew("timeout=400ms");
+        kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "DBSIZE", stalls);
+        kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "DBSIZE", ":1");
+        kw_test_answer answers[MANY_N] = {{0}};
+        if (way != BY_BATCH) {
+            send_many(kw, (many_way)way, NULL, (kw_argv){1, argv, NULL}, answers);
+        } else {
+            answers[0].error = (kw_error)KW_ERROR_INIT;
+            answers[0].reply = kw_call(kw, &answers[0].error, NULL, (kw_argv){1, argv, NULL});
+        }
+        assert_null(answers[0].reply);
+        assert_int_equal(answers[0].error.code, KW_ERR_TIMEOUT);
+        assert_int_equal(answers[0].error.attempts, 1);
+        assert_in_range(answers[0].error.elapsed_ms, 399, 400 + LATE_MS);
+        kw_close(kw);
+    }
 }
 
 /* The server has ended a connection that was idle: seen before the first send, by all. */
