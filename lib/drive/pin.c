@@ -40,9 +40,10 @@ kw_err kw_pin_plan(kw_pin *pin, kw_item *item, kw_error *error, const kw_plan_ta
     }
     kw_pin_command *command = kw_mem_calloc(&pin->plain.mem, 1, sizeof(*command));
     if (command == NULL) {
+        kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for %s",
+                     kw_plan_name(&request.plan));
         kw_plan_fini(&request.plan);
-        return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for %s",
-                            kw_plan_name(&request.plan));
+        return KW_ERR_NOMEM;
     }
     command->retry.failure.size = sizeof(command->retry.failure);
     command->retry.item = item;

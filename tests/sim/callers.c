@@ -358,87 +358,6 @@ static void run_crowd(const sim_command *command)
     forget(command);
 }
 
-/* Sessions: one command alone, or a transaction. */
-
-static void end_all(const sim_command *const *commands, unsigned n, const kw_reply *reply,
-                    const kw_error *error)
-{
-    for (unsigned i = 0; i < n; i++) {
-        sim_command one = *commands[i];
-        one.act = SIM_PUSH;
-        const kw_reply *element =
-            kw_reply_type(reply) == KW_REPLY_ARRAY && !kw_reply_is_error(reply)
-                ? kw_reply_at(reply, i)
-                : reply;
-        sim_result_end(&one, element, error);
-    }
-}
-
-static const sim_result nothing;
-
-static void run_transaction(kw_session *session, const sim_command *const *commands, unsigned n)
-{
-    kw_error error = KW_ERROR_INIT;
-    kw_reply *reply = kw_session_command(session, &error, "MULTI");
-    bool is_open = reply != NULL && !kw_reply_is_error(reply);
-    kw_reply_free(reply);
-    unsigned queued_n = 0;
-    while (is_open && queued_n < n) {
-        reply = kw_session_command(session, &error, "RPUSH k%u %u", commands[0]->key,
-                                   commands[queued_n]->id);
-        queued_n++;
-        if (reply == NULL && error.effect != KW_EFFECT_NONE) {
-            sim_fail("command %u is lost inside MULTI, with the effect %s", commands[0]->id,
-                     kw_effect_name(error.effect));
-        }
-        is_open = reply != NULL;
-        kw_reply_free(reply);
-    }
-    if (!is_open) {
-        for (unsigned i = 0; i < n; i++) { /* EXEC was never said: nothing has run */
-            C.results[commands[i]->id] = nothing;
-        }
-        return;
-    }
-    uint64_t begin_ns = sim_now();
-    reply = kw_session_command(session, &error, "EXEC");
-    sim_result_check_time(commands[0], begin_ns, 0);
-    if (reply != NULL && kw_reply_is_nil(reply)) {
-        sim_fail("EXEC has no reply without WATCH");
-    }
-    end_all(commands, n, reply, &error);
-    kw_reply_free(reply);
-}
-
-static void run_session(const sim_command *const *commands, unsigned n)
-{
-    kw_error error = KW_ERROR_INIT;
-    char key[8];
-    int len = snprintf(key, sizeof(key), "k%u", commands[0]->key);
-    uint64_t begin_ns = sim_now();
-    for (unsigned i = 0; i < n; i++) {
-        sim_result_begin(commands[i], 0);
-    }
-    kw_session *session = kw_session_open(client_of(commands[0]), &error, key, (size_t)len);
-    sim_result_check_time(commands[0], begin_ns, 0);
-    if (session == NULL) {
-        for (unsigned i = 0; i < n; i++) {
-            sim_result_end(commands[i], NULL, &error);
-        }
-        return;
-    }
-    if (n > 1) {
-        run_transaction(session, commands, n);
-    } else {
-        begin_ns = sim_now();
-        kw_reply *reply = kw_session_command(session, &error, "RPUSH %s %u", key, commands[0]->id);
-        sim_result_check_time(commands[0], begin_ns, 0);
-        end_all(commands, 1, reply, &error);
-        kw_reply_free(reply);
-    }
-    kw_session_close(session);
-}
-
 static void run_group(const sim_caller *caller, const sim_command *const *commands, unsigned n)
 {
     switch (caller->way) {
@@ -463,7 +382,7 @@ static void run_group(const sim_caller *caller, const sim_command *const *comman
         }
         return;
     case SIM_SESSION:
-        run_session(commands, n);
+        sim_session_run(client_of(commands[0]), commands, n, caller->is_in_loop);
         return;
     case SIM_WAYS_N:
         return;
@@ -472,7 +391,7 @@ static void run_group(const sim_caller *caller, const sim_command *const *comman
 
 void sim_caller_run(const sim_caller *caller)
 {
-    const sim_command *group[8];
+    const sim_command *group[SIM_GROUP];
     unsigned at = caller->first;
     unsigned end = at + caller->commands_n;
     unsigned group_n = caller->way == SIM_CALL ? 1 : caller->group_n;

@@ -39,6 +39,7 @@ typedef struct sim_crew {
     kw_client *client;
     kw_client *clients[2]; /* the same one twice, or two that share what they know */
     bool is_closing;       /* no call begins any more */
+    bool is_closed;        /* the handles are gone */
     sim_tasks keeper;      /* who waits for the callers, and the loops */
     unsigned callers_left;
     unsigned inside_n; /* callers that are in a call */
@@ -62,6 +63,10 @@ bool sim_crew_is_over(void);
 
 /* How the one way of each caller is done, in a task of its own. */
 void sim_caller_run(const sim_caller *caller);
+
+/* A session of its own for the commands; in the host's loop it has callbacks. */
+void sim_session_run(kw_client *client, const sim_command *const *commands, unsigned n,
+                     bool is_in_loop);
 
 /* Commands as arguments. */
 typedef struct sim_words {

@@ -263,8 +263,8 @@ static void exec(sim_peer *peer)
 
 static void hello(sim_peer *peer, const sim_word *argv, size_t argc)
 {
-    if (peer->server->hangs_up_at_hello) {
-        sim_net_hang_up(peer->socket, false);
+    if (sim_the_world.plan->hangs_up) {
+        sim_peer_hang_up(peer);
         return;
     }
     if (sim_the_world.plan->is_old) {

@@ -93,6 +93,7 @@ static void end_fault(void *arg, uint64_t number)
         return;
     case SIM_NAMES_AWAY:
         sim_names_wait(the_plan->latency_ns);
+        sim_names_forget(false);
         return;
     default:
         return;
@@ -156,7 +157,17 @@ static void send_garbage(const sim_fault *fault)
     }
 }
 
-/* A reply that nobody has asked for. */
+/* The last reply of the stream, once more; "" where it is not whole any more. Messages are none. */
+static size_t copy_last(char *text, size_t len, const sim_socket *socket)
+{
+    const sim_pipe *down = &socket->down;
+    bool is_there = socket->answer_len <= down->begin && socket->answer_len <= len;
+    size_t n = is_there ? socket->answer_len : 0;
+    memcpy(text, down->data + down->begin - n, n);
+    return n > 0 && text[0] == '>' ? 0 : n;
+}
+
+/* A reply that nobody has asked for: any, or one that was given already. */
 static void send_unasked(const sim_fault *fault)
 {
     static const char *const texts[] = {"+OK\r\n", ":1\r\n", "$1\r\nx\r\n", "-ERR what\r\n"};
@@ -165,9 +176,13 @@ static void send_unasked(const sim_fault *fault)
         const sim_peer *peer = socket->session;
         if (socket->state == SIM_OPEN && may_come_unasked(socket) && peer->served_n > 0 &&
             sim_one_in(2)) {
-            const char *text = texts[fault->value % 4];
-            sim_say("unasked: %.3s on socket %u", text, i);
-            sim_net_inject(socket, text, strlen(text));
+            char last[256];
+            bool is_twice = fault->value / 4 % 2 == 0 && peer->channels == 0 && !peer->is_listening;
+            size_t last_len = is_twice ? copy_last(last, sizeof(last), socket) : 0;
+            const char *text = last_len > 0 ? last : texts[fault->value % 4];
+            size_t len = last_len > 0 ? last_len : strlen(text);
+            sim_say("unasked: %.3s on socket %u%s", text, i, last_len > 0 ? ", once more" : "");
+            sim_net_inject(socket, text, len);
         }
     }
 }
@@ -323,6 +338,7 @@ static void begin_fault(void *arg, uint64_t number)
         break;
     case SIM_NAMES_AWAY:
         sim_names_wait(fault->value % (3 * SIM_S));
+        sim_names_forget(fault->value / 8 % 4 == 0);
         break;
     case SIM_MOVE:
     case SIM_MOVE_ALL:
@@ -377,4 +393,5 @@ void sim_faults_end(void)
     sim_system_shorten(0);
     sim_fds_left = -1;
     sim_names_wait(the_plan->latency_ns);
+    sim_names_forget(false);
 }

@@ -228,6 +228,8 @@ static void on_up_end(void *arg, uint64_t life)
         socket->up.is_ended = true;
         if (socket->session != NULL) {
             socket->host->on_bytes(socket->host->owner, socket);
+        } else if (!socket->is_held) { /* both have closed it */
+            socket->state = SIM_BROKEN;
         }
     }
 }
@@ -282,6 +284,7 @@ sim_socket *sim_socket_new(void)
     socket->waits = false;
     socket->wait_ns = 0;
     socket->given_ns = 0;
+    socket->answer_len = 0;
     socket->waiters = 0;
     socket->session = NULL;
     socket->quiet_ns = sim_now();
@@ -484,6 +487,7 @@ void sim_net_answer(sim_socket *socket, const char *data, size_t len)
 {
     if (len > 0 && socket->state != SIM_BROKEN && !socket->down.is_ending) {
         put(socket, &socket->down, data, len);
+        socket->answer_len = len;
     }
 }
 

@@ -71,6 +71,7 @@ struct sim_socket {
     bool waits;         /* recv waits */
     sim_pipe up;        /* to the server */
     sim_pipe down;
+    size_t answer_len; /* of what the server sent last */
     sim_tasks waiters;
     uint64_t sent_ns;  /* when the program sent last */
     uint64_t quiet_ns; /* when the last byte came or went, at the program's end */

@@ -246,7 +246,7 @@ static void make_crowd(sim_plan *plan, sim_chance *random)
     plan->callers_n = 1;
     plan->commands_n = 0;
     plan->ids_n = 0;
-    plan->callers[0] = (sim_caller){SIM_CALLBACK, 0, 1, 1, 0, false};
+    plan->callers[0] = (sim_caller){SIM_CALLBACK, 0, 1, 1, 0, false, false};
     make_command(plan, random, SIM_CALLBACK);
     plan->commands[0].act = SIM_READ;
     plan->commands[0].times_n = (unsigned)between(random, 1500, 4000);
@@ -418,6 +418,15 @@ static void make_channels(sim_plan *plan, sim_chance *random)
     plan->is_sharded = plan->kind == SIM_CLUSTER && plan->channels_n > 0 && one_in(random, 2);
 }
 
+/* Who has sessions, by calls or by callbacks. */
+static void make_pins(sim_plan *plan, sim_chance *random)
+{
+    for (unsigned i = 0; i < plan->callers_n; i++) {
+        sim_caller *caller = &plan->callers[i];
+        caller->is_in_loop = caller->way == SIM_SESSION && one_in(random, 2);
+    }
+}
+
 void sim_plan_make(sim_plan *plan, uint64_t seed, sim_kind kind)
 {
     sim_chance random;
@@ -438,5 +447,9 @@ void sim_plan_make(sim_plan *plan, uint64_t seed, sim_kind kind)
         make_readers(plan, &random);
         make_loads(plan, &random);
         aim_moves(plan);
+        bool may_hang_up = plan->kind == SIM_PLAIN || plan->kind == SIM_RING;
+        may_hang_up = may_hang_up && plan->protocol == 2 && !plan->is_old;
+        plan->hangs_up = may_hang_up && one_in(&random, 16);
     }
+    make_pins(plan, &random);
 }

@@ -13,6 +13,7 @@
 #define SIM_FAULTS   12
 #define SIM_KEYS     8
 #define SIM_CHANNELS 2
+#define SIM_GROUP    8 /* commands that are given together */
 
 typedef enum sim_kind { SIM_PLAIN, SIM_CLUSTER, SIM_RING, SIM_SENTINEL, SIM_KINDS_N } sim_kind;
 
@@ -56,7 +57,7 @@ typedef enum sim_fault_kind {
     SIM_CLOCK,      /* the wall clock jumps */
     SIM_MEMORY,     /* an allocation fails */
     SIM_NUMBERS,    /* descriptors are used up, for a while */
-    SIM_NAMES_AWAY, /* the name server says nothing for a while */
+    SIM_NAMES_AWAY, /* the name server says nothing for a while, or knows nothing */
     SIM_MOVE,       /* a slot moves */
     SIM_MOVE_ALL,   /* slots move as a whole */
     SIM_FAILOVER,
@@ -97,6 +98,7 @@ typedef struct sim_caller {
     unsigned commands_n;
     unsigned group_n;  /* commands that are given together */
     uint64_t begin_ns; /* after the run's begin */
+    bool is_in_loop;   /* its sessions are the host's loop's */
     bool is_off;
 } sim_caller;
 
@@ -129,6 +131,7 @@ typedef struct sim_plan {
     bool moves_keys;       /* on-node-down=next, of a ring; with the next one =eject */
     bool ejects;
     bool is_old;     /* HELLO is refused */
+    bool hangs_up;   /* or hung up at */
     bool has_thread; /* resolver=thread */
     unsigned protocol;
     unsigned share_above; /* option lane-share-above, or as given; 0: default */

@@ -10,8 +10,9 @@ static void show_caller(const sim_plan *plan, unsigned number)
     if (caller->is_off) {
         return;
     }
-    fprintf(stderr, "  caller %u: %s, up to %u at once, from %lu us:", number,
-            sim_way_name(caller->way), caller->group_n, (unsigned long)(caller->begin_ns / SIM_US));
+    fprintf(stderr, "  caller %u: %s%s, up to %u at once, from %lu us:", number,
+            sim_way_name(caller->way), caller->is_in_loop ? " in the loop" : "", caller->group_n,
+            (unsigned long)(caller->begin_ns / SIM_US));
     for (unsigned i = caller->first; i < caller->first + caller->commands_n; i++) {
         const sim_command *command = &plan->commands[i];
         if (!command->is_off) {
@@ -35,6 +36,12 @@ static void show_caller(const sim_plan *plan, unsigned number)
     fputc('\n', stderr);
 }
 
+static const char *greeting_of(const sim_plan *plan)
+{
+    const char *text = plan->is_old ? ", no HELLO" : "";
+    return plan->hangs_up ? ", hangs up at HELLO" : text;
+}
+
 void sim_plan_show(const sim_plan *plan)
 {
     fprintf(stderr,
@@ -43,7 +50,7 @@ void sim_plan_show(const sim_plan *plan)
             "near %u%s (%lu ms), loads %u of %u%s%s\n",
             (unsigned long)plan->seed, sim_kind_name(plan->kind), plan->primaries_n,
             plan->replicas_n, (unsigned long)(plan->latency_ns / SIM_US),
-            (unsigned long)plan->timeout_ms, plan->protocol, plan->is_old ? ", no HELLO" : "",
+            (unsigned long)plan->timeout_ms, plan->protocol, greeting_of(plan),
             plan->has_names ? ", names" : "", plan->has_thread ? ", resolver=thread" : "",
             plan->has_dead_address ? ", dead addresses" : "",
             plan->waits_for_down ? ", on-node-down=wait" : "",

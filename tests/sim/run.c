@@ -149,8 +149,9 @@ static void run_caller(void *arg)
 }
 
 /* A turn of the loop does bounded work, whatever is under way: a connection that is lost under four
- * thousand commands has taken 12 ms of what is counted. */
-#define TURN_NS (14 * SIM_MS)
+ * thousand commands has taken 12 ms of what is counted, and what was sent before it in that turn 5.
+ */
+#define TURN_NS (17 * SIM_MS)
 
 static void check_turn(uint64_t blocks_n)
 {
@@ -353,6 +354,7 @@ static void close_handle(void)
     }
     before_ns = sim_now();
     kw_close(C.client);
+    C.is_closed = true;
     if (sim_now() > before_ns + 100 * SIM_MS && (C.plan->has_thread || !C.plan->has_names)) {
         sim_fail("kw_close took %lu us", (unsigned long)((sim_now() - before_ns) / SIM_US));
     }
@@ -435,7 +437,8 @@ static void begin_crew(const sim_plan *plan)
         if (!plan->callers[i].is_off) {
             C.callers_left++;
             unsigned handle = plan->commands[plan->callers[i].first].handle;
-            C.has_loop[handle] = C.has_loop[handle] || plan->callers[i].way == SIM_CALLBACK;
+            C.has_loop[handle] = C.has_loop[handle] || plan->callers[i].way == SIM_CALLBACK ||
+                                 plan->callers[i].is_in_loop;
         }
     }
 }

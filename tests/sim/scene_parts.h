@@ -47,7 +47,7 @@ static inline void clear(sim_plan *plan)
 static inline void add_caller(sim_plan *plan, sim_way way, uint64_t begin_ns)
 {
     sim_caller *caller = &plan->callers[plan->callers_n++];
-    *caller = (sim_caller){way, plan->commands_n, 0, 1, begin_ns, false};
+    *caller = (sim_caller){way, plan->commands_n, 0, 1, begin_ns, false, false};
 }
 
 /* One more command of the last caller. */

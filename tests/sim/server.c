@@ -56,6 +56,12 @@ static void drop(sim_peer *peer)
     peer->server = NULL;
 }
 
+void sim_peer_hang_up(sim_peer *peer)
+{
+    sim_net_hang_up(peer->socket, false);
+    drop(peer);
+}
+
 static void on_bytes(void *owner, sim_socket *socket)
 {
     sim_peer *peer = peer_of(socket);
@@ -226,8 +232,7 @@ static bool serve(sim_peer *peer)
     }
     peer->has_more = false;
     if (socket->up.is_ended || socket->up.is_reset) {
-        sim_net_hang_up(socket, false);
-        drop(peer);
+        sim_peer_hang_up(peer);
         if (!socket->is_held) { /* both have closed it */
             socket->state = SIM_BROKEN;
         }

@@ -268,6 +268,13 @@ void sim_names_wait(uint64_t wait_ns)
     }
 }
 
+void sim_names_forget(bool does)
+{
+    for (unsigned i = 0; i < host.names_n && i < SIM_NAMES; i++) {
+        host.names[i].is_unknown = does;
+    }
+}
+
 uint64_t sim_names_waited_ns(void)
 {
     return host.waited_ns;
@@ -318,7 +325,7 @@ int __wrap_getaddrinfo(const char *node, const char *service, const struct addri
     }
     sim_say("looked up %s", node);
     if (name == NULL || name->is_unknown) {
-        return EAI_NONAME;
+        return sim_one_in(2) ? EAI_NONAME : EAI_AGAIN;
     }
     *found = make_answers(name, (uint16_t)strtoul(service, NULL, 10));
     return *found != NULL ? 0 : EAI_AGAIN;

@@ -16,7 +16,7 @@ typedef struct sim_name {
     uint32_t ips[SIM_NAME_IPS];
     unsigned ips_n;
     uint64_t wait_ns; /* until an answer comes */
-    bool is_unknown;
+    bool is_unknown;  /* no name server knows it, or answers */
 } sim_name;
 
 void sim_system_begin(void);
@@ -35,6 +35,9 @@ void sim_name_set(const char *name, uint32_t ip);
 
 /* From now on the name servers take so long to answer. */
 void sim_names_wait(uint64_t wait_ns);
+
+/* From now on they know nothing, or do again. */
+void sim_names_forget(bool does);
 
 /* What all look-ups together have taken. */
 uint64_t sim_names_waited_ns(void);

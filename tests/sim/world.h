@@ -54,11 +54,10 @@ typedef enum sim_stranger {
 typedef struct sim_server {
     sim_host *host;
     unsigned number;
-    bool is_there;   /* it runs */
-    bool is_stopped; /* it stands still */
-    bool is_turning; /* its next turn is due */
-    bool is_gone;    /* for good */
-    bool hangs_up_at_hello;
+    bool is_there;      /* it runs */
+    bool is_stopped;    /* it stands still */
+    bool is_turning;    /* its next turn is due */
+    bool is_gone;       /* for good */
     bool is_fitful;     /* its condition is that of every other command */
     bool is_apart;      /* cut off from the other servers, not from the program */
     uint64_t dead_ns;   /* when it died last; SIM_NEVER: it has not */
@@ -182,6 +181,7 @@ typedef struct sim_word {
 } sim_word;
 
 void sim_peer_run(sim_peer *peer, const sim_word *argv, size_t argc);
+void sim_peer_hang_up(sim_peer *peer); /* it runs nothing more */
 void sim_peer_say(sim_peer *peer, const char *format, ...) KW_FORMAT(2, 3);
 bool sim_peer_is_unwell(sim_peer *peer, bool reads); /* it was told why */
 bool sim_peer_is_refused(sim_peer *peer, const unsigned *slots, size_t slots_n,
