@@ -329,6 +329,10 @@ static bool closes_early(const sim_plan *plan, uint64_t *at_ns)
     return false;
 }
 
+/* A drain waits in the milliseconds of poll(2), and a little where a descriptor stays readable
+ * (drain.c, wait_a_little). */
+#define DRAIN_NS (SIM_MS + 100 * SIM_US)
+
 static void close_handle(void)
 {
     kw_error error = KW_ERROR_INIT;
@@ -337,7 +341,7 @@ static void close_handle(void)
     sim_wake(C.keeper);
     if (drain_ms > 0) {
         (void)kw_drain(C.client, &error, drain_ms);
-        uint64_t granted_ns = C.plan->has_names ? SIM_NEVER / 2 : SIM_MS; /* of poll(2) */
+        uint64_t granted_ns = C.plan->has_names ? SIM_NEVER / 2 : DRAIN_NS;
         granted_ns += C.plan->mix.block_ns > 0 ? TURN_NS : 0;
         if (sim_now() > before_ns + drain_ms * SIM_MS + granted_ns) {
             sim_fail("kw_drain of %lu ms took %lu us", (unsigned long)drain_ms,
