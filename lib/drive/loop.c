@@ -300,9 +300,11 @@ static bool take_inbox(kw_loop *self, inbox_act act)
         atomic_store(&self->is_processing, false);
         self->is_signalled = wakes;
     }
+    /* Once it is left, all that is here may be another thread's already. */
+    bool has_cancelled = goes_on && self->cancelled.n > 0;
     bool has_leaving = goes_on && self->has_leaving;
     kw_monitor_unlock(&self->monitor);
-    if (self->cancelled.n > 0) {
+    if (has_cancelled) {
         kw_loop_give_up(self);
     }
     if (has_leaving) {

@@ -205,6 +205,58 @@ static void test_cancel_of_a_hundred_of_many_finds_each(void **state)
     kw_test_answer_clear(&other);
 }
 
+/* Two threads that process, and how many callbacks they have called. */
+static struct {
+    atomic_bool is_over;
+    atomic_uint ended_n;
+} hosts;
+
+static void *process_until_over(void *arg)
+{
+    struct pollfd entry = {kw_fd(kw, NULL), POLLIN, 0};
+    while (!atomic_load(&hosts.is_over)) {
+        assert_int_equal(kw_process(kw, NULL), KW_OK);
+        (void)poll(&entry, 1, 1);
+    }
+    return arg;
+}
+
+static void count_end(void *arg, kw_reply *reply, const kw_error *error)
+{
+    kw_test_on_reply(arg, reply, error);
+    atomic_fetch_add(&hosts.ended_n, 1);
+}
+
+/* The one that has just left the turn to the other touches nothing of it, as the thread sanitizer
+ * sees. */
+static void test_cancel_while_two_threads_process_in_turn(void **state)
+{
+    (void)state;
+    pthread_t threads[2];
+    open_patient();
+    assert_int_equal(kw_connect(kw, NULL), KW_OK);
+    kw_fake_on(fakes[1], KW_FAKE_ALWAYS, "INCR foo", KW_FAKE_STEPS(KW_FAKE_STALL));
+    atomic_store(&hosts.is_over, false);
+    atomic_store(&hosts.ended_n, 0);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, process_until_over, NULL), 0);
+    }
+    for (size_t i = 0; i < ANSWERS_N; i++) {
+        kw_callback callback = {count_end, &answers[i]};
+        assert_int_equal(kw_command_async(kw, NULL, callback, "INCR foo"), KW_OK);
+        assert_int_equal(kw_cancel(kw, NULL, callback), KW_OK);
+        KW_TEST_AWAIT(atomic_load(&hosts.ended_n) == i + 1);
+    }
+    atomic_store(&hosts.is_over, true);
+    for (size_t i = 0; i < 2; i++) {
+        kw_test_join(threads[i]);
+    }
+    for (size_t i = 0; i < ANSWERS_N; i++) {
+        assert_int_equal(answers[i].calls_n, 1);
+        assert_int_equal(answers[i].error.code, KW_ERR_CANCELLED);
+    }
+}
+
 static void test_cancel_wrong_uses_are_refused(void **state)
 {
     (void)state;
@@ -278,6 +330,7 @@ int main(void)
         ON_BOTH(test_cancel_means_what_was_given_before_it),
         ON_BOTH(test_cancel_of_a_blocking_command_closes_its_connection),
         ON_BOTH(test_cancel_of_a_hundred_of_many_finds_each),
+        ON_BOTH(test_cancel_while_two_threads_process_in_turn),
         ON_BOTH(test_cancel_wrong_uses_are_refused),
         ON_BOTH(test_ticket_that_is_given_up_ends_at_once),
         ON_BOTH(test_ticket_that_is_waited_for_can_be_given_up),
