@@ -441,6 +441,9 @@ static kw_err on_role(const kw_conn *conn, kw_error *error, const kw_reply *repl
 {
     kw_role role;
     if (kw_reply_is_error(reply)) {
+        if (kw_verdict_code(kw_verdict_of(kw_reply_bytes(reply), false).kind) != KW_OK) {
+            return refuse(error, KW_ERR_HANDSHAKE, "ROLE", reply, ""); /* a long script runs */
+        }
         return refuse(error, KW_ERR_AUTH, "ROLE", reply,
                       "; it tells a primary from a replica: allow it to this user");
     }

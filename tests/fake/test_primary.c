@@ -326,6 +326,25 @@ static void test_role_that_is_not_allowed_is_told(void **state)
     kw_close(kw);
 }
 
+/* ROLE is none of the commands that a server answers meanwhile. */
+static void test_role_is_asked_again_while_a_long_script_runs(void **state)
+{
+    (void)state;
+    reset_fakes();
+    kw_fake_on_reply(PRIMARY, 2, "ROLE", "-BUSY Redis is busy running a script");
+    kw_client *kw = open_n(1, "timeout=5s");
+    expect_number(kw, "INCR a", 0);
+    assert_true(kw_fake_count(PRIMARY, "ROLE") >= 3);
+    kw_close(kw);
+    kw_fake_on_reply(PRIMARY, KW_FAKE_ALWAYS, "ROLE", "-BUSY Redis is busy running a script");
+    kw = open_n(1, "timeout=500ms");
+    kw_error error = KW_ERROR_INIT;
+    assert_null(kw_command(kw, &error, "INCR a"));
+    assert_int_not_equal(error.code, KW_ERR_AUTH);
+    assert_non_null(strstr(error.text, "BUSY"));
+    kw_close(kw);
+}
+
 /* Who calls but once a second has nobody else who asks: each such call would take the question to
  * the sentinels one step on, and fail. */
 static void test_rare_call_at_a_primary_that_is_down_finds_its_heir(void **state)
@@ -508,6 +527,7 @@ int main(void)
         cmocka_unit_test(test_events_hasten_the_switch_and_are_told),
         cmocka_unit_test(test_nonsense_of_a_subscription_costs_nothing),
         cmocka_unit_test(test_role_that_is_not_allowed_is_told),
+        cmocka_unit_test(test_role_is_asked_again_while_a_long_script_runs),
         cmocka_unit_test(test_rare_call_at_a_primary_that_is_down_finds_its_heir),
         cmocka_unit_test(test_rare_call_at_a_silent_primary_finds_its_heir),
         cmocka_unit_test(test_calls_go_on_without_sentinels_and_ask_for_them_rarely),
