@@ -81,6 +81,27 @@ static void test_replicas_readonly_is_said_on_every_connection(void **state)
     kw_close(kw);
 }
 
+/* A server that does not know HELLO is greeted anew while a part of the call has left: what is
+ * said then comes behind it. */
+static void test_replicas_large_call_with_a_refused_greeting_stays_whole(void **state)
+{
+    (void)state;
+    const size_t len = (size_t)8 * 1024 * 1024;
+    char *command = malloc(len + sizeof("GET {foo}"));
+    assert_non_null(command);
+    renew_cluster();
+    kw_client *kw = open_connected("timeout=20s&read-preference=replica&identity=off");
+    kw_fake_on_reply(REPLICA, KW_FAKE_ALWAYS, "HELLO *", "-ERR unknown command 'HELLO'");
+    memcpy(command, "GET {foo}", sizeof("GET {foo}") - 1);
+    memset(command + sizeof("GET {foo}") - 1, 'k', len);
+    command[sizeof("GET {foo}") - 1 + len] = '\0';
+    expect(kw, command, 1);
+    assert_int_equal(kw_fake_count(REPLICA, "HELLO *"), 1);
+    assert_int_equal(kw_fake_count(REPLICA, "READONLY"), 2);
+    kw_close(kw);
+    free(command);
+}
+
 static void test_replicas_call_says_where_it_reads(void **state)
 {
     (void)state;
@@ -423,6 +444,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_replicas_only_reads_go_to_replicas),
         cmocka_unit_test(test_replicas_readonly_is_said_on_every_connection),
+        cmocka_unit_test(test_replicas_large_call_with_a_refused_greeting_stays_whole),
         cmocka_unit_test(test_replicas_call_says_where_it_reads),
         cmocka_unit_test(test_replicas_one_that_turns_away_is_left_for_the_primary),
         cmocka_unit_test(test_replicas_one_that_is_away_is_left_for_the_primary),
