@@ -122,6 +122,8 @@ static void fini_parts(kw_topology *topology)
         kw_node_unref(topology->extras[i]);
         topology->extras[i] = NULL;
     }
+    kw_mem_free(&topology->env.mem, topology->env.conn_diary);
+    kw_mem_free(&topology->env.mem, topology->env.identity_news);
     kw_monitor_fini(&topology->monitor);
     kw_monitor_fini(&topology->publishing);
     kw_monitor_fini(&topology->env.told_monitor);
@@ -200,8 +202,6 @@ static void free_topology(kw_topology *topology)
     kw_fork_fini(&topology->fork);
     kw_write_stamps_unref(atomic_load(&topology->write_stamps));
     kw_mem_free(&mem, atomic_load(&topology->heat));
-    kw_mem_free(&mem, topology->env.conn_diary);
-    kw_mem_free(&mem, topology->env.identity_news);
     kw_map_unref(topology->told_map);
     kw_options_fini(&topology->env.options, &mem);
     kw_logins_fini(&topology->env.logins);

@@ -96,6 +96,47 @@ static void test_close_ends_commands_and_looks_at_no_server(void **state)
     kw_close(kw);
 }
 
+static void hear(void *arg, const kw_event *event)
+{
+    (void)event;
+    ++*(size_t *)arg;
+}
+
+/* What was there for the host's event callback is of the parent's connections. */
+static void test_fork_child_that_reopens_frees_the_parents_news(void **state)
+{
+    (void)state;
+    kw_error error = KW_ERROR_INIT;
+    kw_test_memory memory;
+    size_t heard_n = 0;
+    char uri[200];
+    renew_fakes();
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "INCR *", ":1");
+    kw_test_memory_init(&memory, 0);
+    kw_config *config = kw_config_new(&memory.allocator);
+    assert_non_null(config);
+    kw_config_set_event(config, hear, &heard_n);
+    snprintf(uri, sizeof(uri), "redis://%s?timeout=5s&after-fork=reopen",
+             kw_fake_address(fakes[0]));
+    assert_int_equal(kw_config_set_uri(config, &error, uri), KW_OK);
+    kw_client *kw = kw_open_config(config, &error);
+    assert_non_null(kw);
+    kw_config_free(config);
+    expect_number(kw, "INCR parent", 1);
+    assert_true(heard_n > 0);
+    pid_t child = fork();
+    if (child == 0) {
+        kw_reply *reply = kw_command(kw, NULL, "INCR child");
+        bool is_good = kw_reply_int(reply) == 1;
+        kw_reply_free(reply);
+        kw_close(kw);
+        _exit(is_good && kw_test_memory_live(&memory) == 0 ? 0 : 1);
+    }
+    wait_for_child(child);
+    kw_close(kw);
+    assert_int_equal(kw_test_memory_live(&memory), 0);
+}
+
 static void test_fork_child_reopens_while_the_parent_waits(void **state)
 {
     (void)state;
@@ -431,6 +472,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fork_child_leaves_the_parents_connections_alone),
         cmocka_unit_test(test_close_ends_commands_and_looks_at_no_server),
+        cmocka_unit_test(test_fork_child_that_reopens_frees_the_parents_news),
         cmocka_unit_test(test_fork_child_reopens_while_the_parent_waits),
         cmocka_unit_test(test_signals_change_no_call),
         cmocka_unit_test(test_signals_sigpipe_is_never_raised),
