@@ -222,6 +222,9 @@ static kw_err plan_unknown(kw_plan *plan, const kw_session *session, kw_error *e
         code = foreign_slot(error, session, "the command's key", plan->slot);
     }
     take_slot(plan, session);
+    if (code != KW_OK) {
+        kw_plan_fini(plan);
+    }
     return code;
 }
 

@@ -251,6 +251,34 @@ static void test_unknown_names_without_end_are_bounded(void **state)
     kw_close(client);
 }
 
+/* A session refuses it for its key, once its keys are known: the write that it was to be has ended,
+ * as far as near values are concerned. */
+static void test_unknown_command_that_a_session_refuses_leaves_no_write(void **state)
+{
+    (void)state;
+    char uri[200];
+    kw_error error = KW_ERROR_INIT;
+    kw_test_memory memory;
+    know_module();
+    kw_test_memory_init(&memory, 0);
+    kw_config *config = kw_config_new(&memory.allocator);
+    assert_non_null(config);
+    snprintf(uri, sizeof(uri), "redis-cluster://%s?timeout=5s", kw_fake_address(fakes[0]));
+    assert_int_equal(kw_config_set_uri(config, &error, uri), KW_OK);
+    kw_client *client = kw_open_config(config, &error);
+    kw_config_free(config);
+    kw_cache *cache = kw_cache_open(client, &error, "near-bytes=1mb");
+    assert_non_null(cache);
+    kw_session *session = kw_session_open(client, &error, "bar", 3);
+    assert_non_null(session);
+    assert_null(kw_session_command(session, &error, "mod.incr x foo"));
+    assert_int_equal(error.code, KW_ERR_CROSSSLOT);
+    kw_session_close(session);
+    kw_cache_close(cache);
+    kw_close(client);
+    assert_int_equal(kw_test_memory_live(&memory), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -261,6 +289,7 @@ int main(void)
         cmocka_unit_test(test_unknown_command_of_many_threads_is_looked_up),
         cmocka_unit_test(test_lookup_that_goes_wrong_is_survived),
         cmocka_unit_test(test_unknown_names_without_end_are_bounded),
+        cmocka_unit_test(test_unknown_command_that_a_session_refuses_leaves_no_write),
     };
     return cmocka_run_group_tests(tests, start_cluster, stop_cluster);
 }
