@@ -17,6 +17,7 @@
 #define FAR_NS      (8 * SIM_MS)
 #define VERY_FAR_NS (150 * SIM_MS)
 #define PROBE_STEPS 12
+#define DOWN_STEPS  3 /* of a server that is down: its name, the connect, the answer */
 
 /* What is under way at the end of a run has arrived by then. */
 #define AFTER_NS (6 * SIM_S)
@@ -220,7 +221,7 @@ static void wait_for(uint64_t span_ns)
 }
 
 /* Who comes while another call finds out whether a server is back may be told that it is not. */
-static bool is_down_for_others(const kw_error *error)
+static bool is_down_for_others(const kw_error *error, unsigned tries_n)
 {
     bool is_unfound = error->code == KW_ERR_NO_SENTINEL || error->code == KW_ERR_NO_SERVICE ||
                       (error->code == KW_ERR_UNSUPPORTED && sim_plan_has(C.plan, SIM_STRANGER));
@@ -237,7 +238,8 @@ static bool is_down_for_others(const kw_error *error)
     /* Callers have all the places, by commands that block. */
     bool is_full = error->code == KW_ERR_POOL_FULL && C.plan->pool_max > 0 && C.callers_left > 0;
     return is_full || C.plan->latency_ns > VERY_FAR_NS || /* the first call learns how far */
-           strstr(error->text, "it is down, and not waited for") != NULL ||
+           (tries_n < DOWN_STEPS &&
+            strstr(error->text, "it is down, and not waited for") != NULL) ||
            strstr(error->text, "none is waited for until a server answers") != NULL ||
            waits_for_names || is_doubted ||
            ((error->code == KW_ERR_CONNECT || error->code == KW_ERR_IDENTITY || is_unfound) &&
@@ -267,7 +269,7 @@ static void probe_key(unsigned key, bool writes)
     /* A server that was silent is tried by a probe that calls drive, and nobody has called lately:
      * each call, a second later, takes it one step on (name, connect, answer). */
     for (unsigned i = 0;
-         i < PROBE_STEPS && reply == NULL && (is_down_for_others(&error) || is_moved(i)); i++) {
+         i < PROBE_STEPS && reply == NULL && (is_down_for_others(&error, i) || is_moved(i)); i++) {
         wait_for(SIM_RECOVERY_NS + SIM_TRIPS * C.plan->latency_ns);
         reply = kw_call(C.client, &error, &options, (kw_argv){3, argv, NULL});
     }
