@@ -5,6 +5,7 @@
 #include "fake/sentinel_fakes.h"
 
 #include "fake/identity_diary.h"
+#include "support/parts.h"
 
 #include <stdatomic.h>
 
@@ -39,7 +40,8 @@ static void inherit(kw_fake *heir)
 static void test_stranger_at_the_primarys_address_gets_no_command(void **state)
 {
     (void)state;
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+    KW_TEST_SHARE_OUT(way, KW_TEST_WAYS_N)
+    {
         diary it;
         renew();
         inherit(OTHER);
@@ -63,7 +65,8 @@ static void test_stranger_at_the_primarys_address_gets_no_command(void **state)
 static void test_primary_that_all_sentinels_name_is_followed_with_an_event(void **state)
 {
     (void)state;
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+    KW_TEST_SHARE_OUT(way, KW_TEST_WAYS_N)
+    {
         for (int is_strict = 0; is_strict < 2; is_strict++) {
             diary it;
             renew();
@@ -141,7 +144,8 @@ static bool is_asked_beside(kw_test_way way)
 static void test_primary_that_all_sentinels_name_is_asked_beside_a_connect_under_way(void **state)
 {
     (void)state;
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+    KW_TEST_SHARE_OUT(way, KW_TEST_WAYS_N)
+    {
         bool is_asked = false;
         for (int i = 0; i < 5 && !is_asked; i++) {
             is_asked = is_asked_beside((kw_test_way)way);
@@ -154,7 +158,8 @@ static void test_primary_that_all_sentinels_name_is_asked_beside_a_connect_under
 static void test_sentinel_that_leads_to_other_data_is_outvoted(void **state)
 {
     (void)state;
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+    KW_TEST_SHARE_OUT(way, KW_TEST_WAYS_N)
+    {
         diary it;
         renew();
         kw_client *kw = open_told(2, "identity=follow", &it);
@@ -177,7 +182,8 @@ static void test_sentinel_that_leads_to_other_data_is_outvoted(void **state)
 static void test_primary_that_was_put_off_is_asked_before_a_stranger_is_believed(void **state)
 {
     (void)state;
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+    KW_TEST_SHARE_OUT(way, KW_TEST_WAYS_N)
+    {
         diary it;
         renew();
         kw_client *kw = open_told(SENTINELS, "identity=follow", &it);
@@ -199,7 +205,8 @@ static void test_primary_that_was_put_off_is_asked_before_a_stranger_is_believed
 static void test_replica_with_the_known_data_keeps_strangers_out(void **state)
 {
     (void)state;
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+    KW_TEST_SHARE_OUT(way, KW_TEST_WAYS_N)
+    {
         diary it;
         renew();
         kw_client *kw = open_told(SENTINELS, "identity=follow", &it);
@@ -238,7 +245,8 @@ static void tell_of_third(void)
 static void test_stranger_at_a_learnt_sentinels_address_leads_nowhere(void **state)
 {
     (void)state;
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+    KW_TEST_SHARE_OUT(way, KW_TEST_WAYS_N)
+    {
         for (int is_strict = 0; is_strict < 2; is_strict++) {
             diary it;
             renew();
@@ -262,9 +270,9 @@ static void test_stranger_at_a_learnt_sentinels_address_leads_nowhere(void **sta
     }
 }
 
-int main(void)
+static int run(size_t part)
 {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest of_each_way[] = {
         cmocka_unit_test(test_stranger_at_the_primarys_address_gets_no_command),
         cmocka_unit_test(test_primary_that_all_sentinels_name_is_followed_with_an_event),
         cmocka_unit_test(test_primary_that_all_sentinels_name_is_asked_beside_a_connect_under_way),
@@ -273,5 +281,12 @@ int main(void)
         cmocka_unit_test(test_replica_with_the_known_data_keeps_strangers_out),
         cmocka_unit_test(test_stranger_at_a_learnt_sentinels_address_leads_nowhere),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    (void)part;
+    return cmocka_run_group_tests(of_each_way, set_up, tear_down);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, KW_TEST_WAYS_N, run);
 }

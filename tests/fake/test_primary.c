@@ -2,6 +2,7 @@
 /* Primaries under Sentinel that are replaced, demoted or stalled: what becomes of their
  * connections, calls and sessions, how soon the heir is used, and what the host is told. */
 #include "fake/sentinel_fakes.h"
+#include "support/parts.h"
 #include "support/ways.h"
 
 static void test_role_is_asked_on_every_new_connection(void **state)
@@ -371,7 +372,8 @@ static void test_rare_call_at_a_primary_that_is_down_finds_its_heir(void **state
 static void test_rare_call_at_a_silent_primary_finds_its_heir(void **state)
 {
     (void)state;
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+    KW_TEST_SHARE_OUT(way, KW_TEST_WAYS_N)
+    {
         reset_fakes();
         kw_client *kw = open_n(1, "timeout=2s&stall-timeout=200ms");
         expect_number(kw, "INCR a", 0);
@@ -434,7 +436,8 @@ static void test_stalled_primary_loses_its_calls_once_replaced(void **state)
 static void test_stalled_primary_that_is_a_replica_by_then_loses_its_calls(void **state)
 {
     (void)state;
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+    KW_TEST_SHARE_OUT(way, KW_TEST_WAYS_N)
+    {
         reset_fakes();
         kw_client *kw = open_n(1, "timeout=20s&read-preference=prefer-replica");
         expect_number(kw, "INCR a", 0);
@@ -511,9 +514,13 @@ static void test_primary_of_an_older_configuration_is_not_used(void **state)
     kw_close(kw);
 }
 
-int main(void)
+static int run(size_t part)
 {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest of_each_way[] = {
+        cmocka_unit_test(test_rare_call_at_a_silent_primary_finds_its_heir),
+        cmocka_unit_test(test_stalled_primary_that_is_a_replica_by_then_loses_its_calls),
+    };
+    const struct CMUnitTest others[] = {
         cmocka_unit_test(test_primary_of_an_older_configuration_is_not_used),
         cmocka_unit_test(test_role_is_asked_on_every_new_connection),
         cmocka_unit_test(test_sentinels_are_asked_at_every_reconnect),
@@ -529,10 +536,16 @@ int main(void)
         cmocka_unit_test(test_role_that_is_not_allowed_is_told),
         cmocka_unit_test(test_role_is_asked_again_while_a_long_script_runs),
         cmocka_unit_test(test_rare_call_at_a_primary_that_is_down_finds_its_heir),
-        cmocka_unit_test(test_rare_call_at_a_silent_primary_finds_its_heir),
         cmocka_unit_test(test_calls_go_on_without_sentinels_and_ask_for_them_rarely),
         cmocka_unit_test(test_stalled_primary_loses_its_calls_once_replaced),
-        cmocka_unit_test(test_stalled_primary_that_is_a_replica_by_then_loses_its_calls),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    (void)part;
+    return cmocka_run_group_tests(of_each_way, set_up, tear_down) +
+           KW_TEST_RUN_SHARE(others, set_up, tear_down);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, KW_TEST_WAYS_N, run);
 }

@@ -10,9 +10,13 @@
 
 #include "support/check.h"
 
-enum { PARTS_MAX = 16 };
+enum { PARTS_MAX = 16, TESTS_MAX = 40 };
 
 static const char variable[] = "KW_TEST_PART";
+
+/* Which part this process is, and of how many. */
+static size_t own;
+static size_t parts_n = 1;
 
 typedef struct part {
     pid_t pid;
@@ -61,11 +65,13 @@ int kw_test_parts(char **argv, size_t n, int (*run)(size_t part))
 {
     part parts[PARTS_MAX];
     const char *chosen = getenv(variable);
-    if (chosen != NULL) {
-        return run((size_t)strtoul(chosen, NULL, 10));
-    }
     if (n > PARTS_MAX) {
         kw_test_die("more than %d parts", PARTS_MAX);
+    }
+    if (chosen != NULL) {
+        own = (size_t)strtoul(chosen, NULL, 10);
+        parts_n = n;
+        return run(own);
     }
     int failed_n = 0;
     fflush(NULL);
@@ -79,4 +85,29 @@ int kw_test_parts(char **argv, size_t n, int (*run)(size_t part))
         }
     }
     return failed_n;
+}
+
+size_t kw_test_own_part(void)
+{
+    return own;
+}
+
+size_t kw_test_parts_n(void)
+{
+    return parts_n;
+}
+
+int kw_test_run_share(const struct CMUnitTest *tests, size_t tests_n, CMFixtureFunction set_up,
+                      CMFixtureFunction tear_down)
+{
+    struct CMUnitTest share[TESTS_MAX];
+    size_t share_n = 0;
+    KW_TEST_SHARE_OUT(i, tests_n)
+    {
+        if (share_n == TESTS_MAX) {
+            kw_test_die("more than %d tests", TESTS_MAX);
+        }
+        share[share_n++] = tests[i];
+    }
+    return _cmocka_run_group_tests("share", share, share_n, set_up, tear_down);
 }
