@@ -213,9 +213,9 @@ kw_err kw_conn_dial(kw_conn *conn, kw_error *error, int status)
     return kw_conn_die_of_errno(conn, error, KW_ERR_CONNECT, "cannot connect", socket);
 }
 
-/* What became of the connects that go on beside. True where one has succeeded, which is used now.
- */
-static bool look_at_rivals(kw_conn *conn)
+/* What became of the connects that go on beside. True where one has succeeded, which is used now:
+ * code says whether there is memory for its TLS. */
+static bool look_at_rivals(kw_conn *conn, kw_error *error, kw_err *code)
 {
     const kw_transport *transport = conn->env->transport;
     for (size_t i = 0; i < conn->begun_n && conn->rivals_n > 0; i++) {
@@ -226,7 +226,7 @@ static bool look_at_rivals(kw_conn *conn)
         if ((entry.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) {
             close_rival(conn, i);
         } else {
-            (void)use_rival(conn, NULL, i); /* without memory for TLS it is DEAD, and noticed */
+            *code = use_rival(conn, error, i);
             return true;
         }
     }
@@ -321,9 +321,10 @@ kw_err kw_conn_race(kw_conn *conn, kw_error *error, uint64_t now_ns)
         return take_lookup(conn, error, now_ns);
     }
     bool has_next = conn->begun_n < conn->addresses.n && now_ns >= conn->next_ns;
-    if (look_at_rivals(conn)) {
+    kw_err code;
+    if (look_at_rivals(conn, error, &code)) {
         conn->is_switched = true;
-        return KW_OK;
+        return code;
     }
     if (!has_next) {
         if (conn->begun_n == conn->addresses.n) {

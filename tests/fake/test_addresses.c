@@ -170,9 +170,9 @@ typedef struct dial {
     kw_conn *conn;
 } dial;
 
-static dial begin_dial(kw_error *error)
+static dial dial_by(kw_client *kw, kw_error *error)
 {
-    dial self = {.kw = kw_test_open("redis://some.test:7000?timeout=60s")};
+    dial self = {.kw = kw};
     kw_env *env = &self.kw->topology->env;
     told_ns = kw_env_now(env);
     env->clock = (kw_clock){tell_time, NULL};
@@ -180,6 +180,11 @@ static dial begin_dial(kw_error *error)
     assert_non_null(self.node);
     assert_int_equal(kw_node_try_acquire(self.node, &self.conn, error, told_ns, true), KW_OK);
     return self;
+}
+
+static dial begin_dial(kw_error *error)
+{
+    return dial_by(kw_test_open("redis://some.test:7000?timeout=60s"), error);
 }
 
 static void end_dial(dial *self, kw_error *error)
@@ -231,6 +236,43 @@ static void test_address_that_has_its_turn_takes_no_other_ones_event(void **stat
     }
     assert_int_equal(conn->rivals_n, 0);
     end_dial(&self, &error);
+}
+
+/* The first address is the one after all, and there is no memory for its TLS: the dial is over, and
+ * nothing of the greeting leaves without it. */
+static void test_address_without_memory_for_its_tls_ends_the_dial(void **state)
+{
+    (void)state;
+    kw_error error = KW_ERROR_INIT;
+    kw_test_memory memory;
+    kw_test_memory_init(&memory, 0);
+    kw_config *config = kw_config_new(&memory.allocator);
+    assert_non_null(config);
+    kw_err code = kw_config_set_uri(config, &error, "rediss://some.test:7000?timeout=60s");
+    if (code == KW_ERR_UNSUPPORTED) {
+        kw_config_free(config);
+        skip(); /* built without TLS */
+    }
+    assert_int_equal(code, KW_OK);
+    kw_client *kw = kw_open_config(config, &error);
+    assert_non_null(kw);
+    kw_config_free(config);
+    add(kw_fake_port(fake));
+    add(hole.port);
+    dial self = dial_by(kw, &error);
+    kw_conn *conn = self.conn;
+    KW_TEST_AWAIT(kw_fake_accepted(fake) > 0);
+    told_ns = conn->next_ns;
+    assert_int_equal(kw_conn_race(conn, &error, told_ns), KW_OK);
+    assert_int_equal(conn->rivals_n, 1);
+    memory.fail_at = kw_test_memory_calls(&memory) + 1;
+    memory.fail_on = true;
+    assert_int_equal(kw_conn_race(conn, &error, told_ns), KW_ERR_NOMEM);
+    memory.fail_at = 0;
+    assert_int_equal(error.code, KW_ERR_NOMEM);
+    assert_int_equal(conn->state, KW_CONN_DEAD);
+    end_dial(&self, &error);
+    assert_int_equal(kw_test_memory_live(&memory), 0);
 }
 
 /* Nobody looks for long: the connect to the first address was over before the second had its turn,
@@ -378,6 +420,7 @@ int main(void)
         TEST(test_address_behind_one_that_swallows_is_tried),
         TEST(test_address_whose_turn_comes_late_has_it),
         TEST(test_address_that_has_its_turn_takes_no_other_ones_event),
+        TEST(test_address_without_memory_for_its_tls_ends_the_dial),
         TEST(test_address_that_has_answered_is_gone_on_with_by_a_late_probe),
         TEST(test_address_behind_refusing_and_swallowing_ones_is_tried),
         TEST(test_address_that_answers_is_not_left_for_others),

@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: BSD-3-Clause
 # TLS where hiredis is without it: a build with OpenSSL of its own, in a folder beside, and the
-# tests of TLS against real servers. Says so where what that needs is not here. Objects of sources that
-# do not ask whether TLS is there are those of the build that is tested.
+# tests of TLS against real servers, and of a dial whose TLS has no memory. Says so where what that
+# needs is not here. Objects of sources that do not ask whether TLS is there are those of the build
+# that is tested.
 
 if [ -n "$HAS_TLS" ]; then
     echo "TLS is in the build that is tested: nothing to do here"
@@ -40,11 +41,12 @@ case $asks in
     [ -e "$build/flags" ] || take_over $asks
     ;;
 esac
-if ! "${MAKE:-make}" -j2 "$build/tests/live/test_tls" BUILD="$build" TLS=yes > "$log" 2>&1; then
+if ! "${MAKE:-make}" -j2 "$build/tests/live/test_tls" "$build/tests/fake/test_addresses" \
+    BUILD="$build" TLS=yes > "$log" 2>&1; then
     cat "$log"
     exit 1
 fi
 if grep -n 'warning:' "$log"; then
     exit 1
 fi
-exec "$build/tests/live/test_tls"
+"$build/tests/fake/test_addresses" && exec "$build/tests/live/test_tls"
