@@ -264,8 +264,8 @@ kw_err kw_conn_queue(kw_conn *conn, kw_error *error, kw_request *request, bool i
         return kw_conn_die_of_memory(conn, error);
     }
     bool is_small = request->bytes.len <= JOIN_MAX_LEN;
-    bool is_early = conn->state != KW_CONN_READY; /* a greeting that goes on is said behind it */
-    if (request->is_shared || is_early || (is_small && (request->joins || conn->out.len > 0))) {
+    if (request->is_shared || (is_small && (request->joins || conn->out.len > 0)) ||
+        conn->state != KW_CONN_READY) { /* a greeting that goes on is said behind it */
         if (!append(conn, request->bytes.data, request->bytes.len)) {
             return kw_conn_die_of_memory(conn, error);
         }
