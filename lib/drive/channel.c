@@ -279,7 +279,8 @@ static kw_err look(kw_channel *channel, kw_channel_scan *scan)
     }
     bool is_bound = kw_pin_binds(channel->queue.head);
     bool is_doubted = !is_bound && kw_node_is_doubted(channel->node, channel->heard_ns);
-    if (may_use(channel) && !is_doubted && kw_conn_is_quiet(conn)) {
+    if (may_use(channel) && !is_doubted &&
+        (channel->pin != NULL ? kw_conn_is_quiet_but_for_pushes(conn) : kw_conn_is_quiet(conn))) {
         kw_conn_note_rest(conn, channel->heard_ns, scan->now_ns);
         channel->heard_ns = scan->now_ns;
         return KW_OK;

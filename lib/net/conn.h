@@ -328,6 +328,10 @@ static inline bool kw_conn_is_fresh(const kw_conn *conn, uint64_t now_ns)
 /* True where an idle connection is still good: nothing has come on it. Looks without waiting. */
 bool kw_conn_is_quiet(kw_conn *conn);
 
+/* True where a session's connection is still good: nothing has come on it but messages that its
+ * server pushed (RESP3, CLIENT TRACKING), which are read and dropped. Looks without waiting. */
+bool kw_conn_is_quiet_but_for_pushes(kw_conn *conn);
+
 /* Wakes whoever waits for the connection. Any thread, while conn lives. */
 void kw_conn_shutdown(kw_conn *conn);
 

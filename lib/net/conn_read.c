@@ -265,6 +265,20 @@ kw_err kw_conn_take_in(kw_conn *conn, kw_error *error, size_t *got, bool waits)
     return code;
 }
 
+bool kw_conn_is_quiet_but_for_pushes(kw_conn *conn)
+{
+    char byte;
+    if (!conn->reader.is_resp3) {
+        return kw_conn_recv(conn, &byte, 1, false) == -EAGAIN;
+    }
+    kw_err code = KW_OK;
+    size_t got = 1;
+    while (code == KW_OK && got > 0) {
+        code = kw_conn_take_in(conn, NULL, &got, false);
+    }
+    return code == KW_OK;
+}
+
 kw_err kw_conn_go_on(kw_conn *conn, kw_error *error)
 {
     return parse(conn, error);

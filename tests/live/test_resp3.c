@@ -9,7 +9,9 @@
 #include <cmocka.h>
 
 #include <hiredis.h>
+#include <keyway/async_session.h>
 #include <keyway/config.h>
+#include <keyway/session.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,6 +142,66 @@ static void test_pushed_messages_are_dropped_and_counted(void **state)
     kw_fake_free(fake);
 }
 
+typedef struct ends {
+    kw_reply *reply;
+    unsigned n;
+} ends;
+
+static void on_end(void *arg, kw_reply *reply, const kw_error *error)
+{
+    (void)error;
+    ends *self = arg;
+    kw_reply_free(self->reply);
+    self->reply = reply;
+    self->n++;
+}
+
+static void assert_end_is(kw_client *client, const ends *self, unsigned n, const char *expected)
+{
+    KW_TEST_UNTIL(self->n == n)
+    {
+        assert_int_equal(kw_process(client, NULL), KW_OK);
+    }
+    assert_string_equal(kw_reply_text(self->reply, ""), expected);
+}
+
+/* They come while nothing is asked: by a server that tracks what the session has read. */
+static void test_a_session_outlives_messages_that_its_server_pushes(void **state)
+{
+    (void)state;
+    if (!kw_reader_knows_resp3()) {
+        return;
+    }
+    kw_test_server *server = kw_test_server_start(NULL);
+    kw_client *client = kw_test_open("%s?protocol=3", kw_test_server_uri(server));
+    kw_session *session = kw_session_open(client, NULL, "k", 1);
+    kw_async_session *other = kw_async_session_open(client, NULL, "k", 1);
+    ends told = {NULL, 0};
+    kw_callback callback = {on_end, &told};
+    kw_reply_free(kw_session_command(session, NULL, "CLIENT TRACKING ON BCAST"));
+    assert_int_equal(kw_async_session_command(other, NULL, callback, "CLIENT TRACKING ON BCAST"),
+                     KW_OK);
+    assert_end_is(client, &told, 1, "OK");
+    for (unsigned i = 0; i < 3; i++) {
+        char value[20];
+        snprintf(value, sizeof(value), "%u", i);
+        kw_test_ask_ok(client, "SET k %s", value);
+        kw_test_sleep_ms(5); /* longer than a connection is taken without a look */
+        kw_error error = KW_ERROR_INIT;
+        kw_reply *reply = kw_session_command(session, &error, "GET k");
+        assert_string_equal(kw_reply_text(reply, error.text), value);
+        kw_reply_free(reply);
+        assert_int_equal(kw_async_session_command(other, NULL, callback, "GET k"), KW_OK);
+        assert_end_is(client, &told, 2 + i, value);
+    }
+    assert_true(kw_test_stats(client).pushes >= 4);
+    kw_reply_free(told.reply);
+    kw_async_session_close(other);
+    kw_session_close(session);
+    kw_close(client);
+    kw_test_server_free(server);
+}
+
 static void test_pushed_messages_in_resp2_end_the_connection(void **state)
 {
     (void)state;
@@ -211,6 +273,7 @@ int main(void)
         cmocka_unit_test(test_protocol_3_is_refused_where_hiredis_cannot_read_it),
         cmocka_unit_test(test_kinds_of_resp3_arrive),
         cmocka_unit_test(test_pushed_messages_are_dropped_and_counted),
+        cmocka_unit_test(test_a_session_outlives_messages_that_its_server_pushes),
         cmocka_unit_test(test_pushed_messages_in_resp2_end_the_connection),
         cmocka_unit_test(test_server_without_hello_is_refused_for_protocol_3),
         cmocka_unit_test(test_cluster_works_in_resp3),
