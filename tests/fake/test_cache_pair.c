@@ -10,6 +10,7 @@
 
 #include "api/client.h"
 #include "support/near_ask.h"
+#include "support/parts.h"
 
 /* What is wrong with the server, as bits. */
 enum fault {
@@ -795,7 +796,7 @@ static void test_readers_end_at_once_where_their_shared_handle_is_closed(void **
     assert_in_range(best_ms, 0, CLOSE_MS);
 }
 
-int main(void)
+static int run(size_t part)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_key_is_read_before_its_life_and_tracked_in_one_way),
@@ -819,5 +820,12 @@ int main(void)
         cmocka_unit_test(test_a_broken_redirection_ends_the_pair),
         cmocka_unit_test(test_readers_end_at_once_where_their_shared_handle_is_closed),
     };
-    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
+    (void)part;
+    return KW_TEST_RUN_SHARE(tests, start_fakes, stop_fakes);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, 5, run);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Primaries of a cluster and of Sentinel that are down: a shard without a replica fails at once
  * after a second; one with a replica waits while an election may help, and fails then; where
- * nobody at all answers, calls do not wait for a map. In every way of sending, each a part of the
- * program. */
+ * nobody at all answers, calls do not wait for a map. In every way of sending, each two
+ * parts of the program. */
 #include "fake/fakes.h"
 #include "support/parts.h"
 #include "support/ways.h"
@@ -401,29 +401,34 @@ static void test_primary_with_a_replica_is_waited_for(void **state)
 
 static int run(size_t part)
 {
-    const struct CMUnitTest of_each_way[] = {
-        cmocka_unit_test(test_shard_without_a_replica_fails_at_once_after_a_second),
-        cmocka_unit_test(test_stranger_in_place_of_a_node_that_is_down_is_passed_by),
-        cmocka_unit_test(test_call_that_has_tried_waits_for_the_map_that_it_asked_for),
-        cmocka_unit_test(test_call_alone_at_a_silent_node_waits_for_a_map),
-        cmocka_unit_test(test_calls_a_second_apart_lead_to_the_server_that_is_left),
-        cmocka_unit_test(test_shard_with_a_replica_waits_for_an_election_and_no_longer),
-        cmocka_unit_test(test_election_that_comes_in_time_is_waited_for),
-        cmocka_unit_test(test_cluster_of_which_nobody_answers_is_not_waited_for),
-        cmocka_unit_test(test_primary_without_a_replica_fails_at_once_after_a_second),
-        cmocka_unit_test(test_primary_with_a_replica_is_waited_for),
+    const struct CMUnitTest of_each_way[2][5] = {
+        {
+            cmocka_unit_test(test_shard_without_a_replica_fails_at_once_after_a_second),
+            cmocka_unit_test(test_call_that_has_tried_waits_for_the_map_that_it_asked_for),
+            cmocka_unit_test(test_calls_a_second_apart_lead_to_the_server_that_is_left),
+            cmocka_unit_test(test_election_that_comes_in_time_is_waited_for),
+            cmocka_unit_test(test_primary_without_a_replica_fails_at_once_after_a_second),
+        },
+        {
+            cmocka_unit_test(test_stranger_in_place_of_a_node_that_is_down_is_passed_by),
+            cmocka_unit_test(test_call_alone_at_a_silent_node_waits_for_a_map),
+            cmocka_unit_test(test_shard_with_a_replica_waits_for_an_election_and_no_longer),
+            cmocka_unit_test(test_cluster_of_which_nobody_answers_is_not_waited_for),
+            cmocka_unit_test(test_primary_with_a_replica_is_waited_for),
+        },
     };
     const struct CMUnitTest of_calls[] = {
         cmocka_unit_test(test_map_is_not_fetched_again_and_again_in_a_long_outage),
         cmocka_unit_test(test_map_that_is_lost_behind_its_news_is_asked_for_again),
     };
-    way = part < KW_TEST_WAYS_N ? (kw_test_way)part : KW_TEST_CALL;
-    return part < KW_TEST_WAYS_N ? cmocka_run_group_tests(of_each_way, start_fakes, stop_fakes)
-                                 : cmocka_run_group_tests(of_calls, start_fakes, stop_fakes);
+    way = part < 2 * KW_TEST_WAYS_N ? (kw_test_way)(part / 2) : KW_TEST_CALL;
+    return part < 2 * KW_TEST_WAYS_N
+               ? cmocka_run_group_tests(of_each_way[part % 2], start_fakes, stop_fakes)
+               : cmocka_run_group_tests(of_calls, start_fakes, stop_fakes);
 }
 
 int main(int argc, char **argv)
 {
     (void)argc;
-    return kw_test_parts(argv, KW_TEST_WAYS_N + 1, run);
+    return kw_test_parts(argv, 2 * KW_TEST_WAYS_N + 1, run);
 }

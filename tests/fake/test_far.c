@@ -18,6 +18,7 @@
 #include "support/check.h"
 #include "support/fake.h"
 #include "support/far.h"
+#include "support/parts.h"
 #include "support/ways.h"
 
 enum { FAKES = 3 };
@@ -294,7 +295,7 @@ static void test_readonly_that_stays_is_the_servers_word(void **state)
     kw_fake_free(fake);
 }
 
-int main(void)
+static int run(size_t part)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_far_servers_are_reached),
@@ -305,5 +306,12 @@ int main(void)
         cmocka_unit_test(test_readonly_that_stays_is_the_servers_word),
         cmocka_unit_test(test_map_of_nodes_that_are_all_gone_is_replaced_in_a_second),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    (void)part;
+    return KW_TEST_RUN_SHARE(tests, NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, 4, run);
 }

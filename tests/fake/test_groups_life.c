@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "fake/group_fakes.h"
+#include "support/parts.h"
 
 /* One life of a handle, in which an allocation fails; true where one did. */
 static bool live_with(unsigned long fail_at)
@@ -152,12 +153,19 @@ static void test_threads_go_on_through_switches_and_commits(void **state)
     kw_close(self.kw);
 }
 
-int main(void)
+static int run(size_t part)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_allocation_may_fail),
         cmocka_unit_test(test_forked_child_finds_the_group_itself),
         cmocka_unit_test(test_threads_go_on_through_switches_and_commits),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    (void)part;
+    return KW_TEST_RUN_SHARE(tests, set_up, tear_down);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, 3, run);
 }

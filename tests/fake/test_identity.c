@@ -4,6 +4,7 @@
  * sending. */
 #include "fake/fakes.h"
 #include "fake/identity_diary.h"
+#include "support/parts.h"
 
 /* A server that takes longer than one is asked for at first. */
 #define SLOW_MS 800
@@ -53,7 +54,8 @@ static kw_err end_at_strangers(kw_client *kw, kw_test_way way)
 static void test_stranger_at_a_learnt_address_gets_no_command(void **state)
 {
     (void)state;
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+    KW_TEST_SHARE_OUT(way, KW_TEST_WAYS_N)
+    {
         diary it;
         renew();
         kw_client *kw = open_with("on-node-down=wait", &it);
@@ -77,7 +79,8 @@ static void test_stranger_at_a_learnt_address_gets_no_command(void **state)
 static void test_plain_server_at_a_learnt_address_gets_no_command(void **state)
 {
     (void)state;
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+    KW_TEST_SHARE_OUT(way, KW_TEST_WAYS_N)
+    {
         diary it;
         renew();
         kw_client *kw = open_with("on-node-down=wait", &it);
@@ -95,7 +98,8 @@ static void test_plain_server_at_a_learnt_address_gets_no_command(void **state)
 static void test_no_command_leaves_before_the_answer(void **state)
 {
     (void)state;
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+    KW_TEST_SHARE_OUT(way, KW_TEST_WAYS_N)
+    {
         diary it;
         renew();
         kw_client *kw = open_with("on-node-down=wait", &it);
@@ -117,7 +121,8 @@ static void test_no_command_leaves_before_the_answer(void **state)
 static void test_replacement_of_all_is_followed_with_an_event(void **state)
 {
     (void)state;
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+    KW_TEST_SHARE_OUT(way, KW_TEST_WAYS_N)
+    {
         for (int is_strict = 0; is_strict < 2; is_strict++) {
             diary it;
             renew();
@@ -145,7 +150,8 @@ static void test_replacement_of_all_is_followed_with_an_event(void **state)
 static void test_strangers_alone_are_followed_or_refused(void **state)
 {
     (void)state;
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+    KW_TEST_SHARE_OUT(way, KW_TEST_WAYS_N)
+    {
         for (int is_strict = 0; is_strict < 2; is_strict++) {
             diary it;
             renew();
@@ -171,7 +177,8 @@ static void test_strangers_alone_are_followed_or_refused(void **state)
 static void test_known_node_that_is_slow_is_believed_before_strangers(void **state)
 {
     (void)state;
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+    KW_TEST_SHARE_OUT(way, KW_TEST_WAYS_N)
+    {
         diary it;
         char map[400];
         renew();
@@ -193,7 +200,8 @@ static void test_known_node_that_is_slow_is_believed_before_strangers(void **sta
 static void test_seed_that_is_a_stranger_does_not_outvote_known_nodes(void **state)
 {
     (void)state;
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+    KW_TEST_SHARE_OUT(way, KW_TEST_WAYS_N)
+    {
         diary it;
         renew();
         kw_client *kw = open_with("refresh-interval=1ms&on-node-down=wait", &it);
@@ -242,7 +250,8 @@ static void test_answer_that_tells_nothing_is_no_failure(void **state)
         "-ERR Unknown subcommand or wrong number of arguments for 'MYID'", "$-1", "$0\r\n",
         "-LOADING Redis is loading the dataset in memory"};
     for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
-        for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        KW_TEST_SHARE_OUT(way, KW_TEST_WAYS_N)
+        {
             diary it;
             renew();
             for (size_t k = 0; k < FAKES_N; k++) {
@@ -291,9 +300,9 @@ static void test_nobody_is_asked_with_identity_off(void **state)
     kw_close(kw);
 }
 
-int main(void)
+static int run(size_t part)
 {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest of_each_way[] = {
         cmocka_unit_test(test_stranger_at_a_learnt_address_gets_no_command),
         cmocka_unit_test(test_plain_server_at_a_learnt_address_gets_no_command),
         cmocka_unit_test(test_no_command_leaves_before_the_answer),
@@ -301,10 +310,20 @@ int main(void)
         cmocka_unit_test(test_strangers_alone_are_followed_or_refused),
         cmocka_unit_test(test_known_node_that_is_slow_is_believed_before_strangers),
         cmocka_unit_test(test_seed_that_is_a_stranger_does_not_outvote_known_nodes),
-        cmocka_unit_test(test_nodes_replaced_one_by_one_are_followed_in_silence),
         cmocka_unit_test(test_answer_that_tells_nothing_is_no_failure),
+    };
+    const struct CMUnitTest others[] = {
+        cmocka_unit_test(test_nodes_replaced_one_by_one_are_followed_in_silence),
         cmocka_unit_test(test_ids_that_contradict_the_map_are_not_gone_by),
         cmocka_unit_test(test_nobody_is_asked_with_identity_off),
     };
-    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
+    (void)part;
+    return cmocka_run_group_tests(of_each_way, start_fakes, stop_fakes) +
+           KW_TEST_RUN_SHARE(others, start_fakes, stop_fakes);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, KW_TEST_WAYS_N, run);
 }

@@ -3,6 +3,7 @@
  * its data, the host is told, or it is refused (identity=strict). In every way of sending. */
 #include "fake/fakes.h"
 #include "fake/identity_diary.h"
+#include "support/parts.h"
 
 enum { SCHEMES = 2 };
 
@@ -28,7 +29,8 @@ static void test_server_that_was_replaced_is_followed_with_an_event(void **state
 {
     (void)state;
     for (int scheme = 0; scheme < SCHEMES; scheme++) {
-        for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        KW_TEST_SHARE_OUT(way, KW_TEST_WAYS_N)
+        {
             diary it;
             renew();
             kw_client *kw = open_with(scheme, "identity=follow", &it);
@@ -53,7 +55,8 @@ static void test_server_that_was_replaced_is_refused_by_strict(void **state)
 {
     (void)state;
     for (int scheme = 0; scheme < SCHEMES; scheme++) {
-        for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+        KW_TEST_SHARE_OUT(way, KW_TEST_WAYS_N)
+        {
             diary it;
             renew();
             kw_client *kw = open_with(scheme, "identity=strict&on-node-down=wait", &it);
@@ -100,7 +103,8 @@ static void test_replica_that_took_the_place_is_the_same_data(void **state)
 static void test_answer_that_tells_nothing_is_no_failure(void **state)
 {
     (void)state;
-    for (int way = 0; way < KW_TEST_WAYS_N; way++) {
+    KW_TEST_SHARE_OUT(way, KW_TEST_WAYS_N)
+    {
         diary it;
         renew();
         answer(fakes[0], "INFO *",
@@ -115,13 +119,23 @@ static void test_answer_that_tells_nothing_is_no_failure(void **state)
     }
 }
 
-int main(void)
+static int run(size_t part)
 {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest of_each_way[] = {
         cmocka_unit_test(test_server_that_was_replaced_is_followed_with_an_event),
         cmocka_unit_test(test_server_that_was_replaced_is_refused_by_strict),
-        cmocka_unit_test(test_replica_that_took_the_place_is_the_same_data),
         cmocka_unit_test(test_answer_that_tells_nothing_is_no_failure),
     };
-    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
+    const struct CMUnitTest others[] = {
+        cmocka_unit_test(test_replica_that_took_the_place_is_the_same_data),
+    };
+    (void)part;
+    return cmocka_run_group_tests(of_each_way, start_fakes, stop_fakes) +
+           KW_TEST_RUN_SHARE(others, start_fakes, stop_fakes);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, KW_TEST_WAYS_N, run);
 }

@@ -2,6 +2,7 @@
 /* Subscribers of servers that hang up, hang, lie and refuse: what they hear, what they are told
  * that they missed, and what is asked of the servers. */
 #include "fake/fakes.h"
+#include "support/parts.h"
 
 #include "support/turn.h"
 #include "support/ways.h"
@@ -835,7 +836,7 @@ static void test_subscriber_goes_on_where_memory_fails(void **state)
     }
 }
 
-int main(void)
+static int run(size_t part)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_subscriber_lost_connection_is_a_gap),
@@ -865,5 +866,12 @@ int main(void)
         cmocka_unit_test(test_subscriber_is_left_alone_by_forked_children),
         cmocka_unit_test(test_subscriber_goes_on_where_memory_fails),
     };
-    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
+    (void)part;
+    return KW_TEST_RUN_SHARE(tests, start_fakes, stop_fakes);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, 6, run);
 }

@@ -3,6 +3,7 @@
  * nobody serves, connections that fall silent, places that nobody leaves. By every way of sending
  * where they could differ. */
 #include "fake/fakes.h"
+#include "support/parts.h"
 #include "support/turn.h"
 #include "support/ways.h"
 
@@ -346,7 +347,7 @@ static void test_wait_idle_connection_that_was_closed_costs_no_write(void **stat
     }
 }
 
-int main(void)
+static int run(size_t part)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wait_silent_node_that_lost_its_slot_is_left_within_a_short_timeout),
@@ -360,5 +361,12 @@ int main(void)
         cmocka_unit_test(test_wait_of_commands_to_all_nodes_is_told),
         cmocka_unit_test(test_wait_idle_connection_that_was_closed_costs_no_write),
     };
-    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
+    (void)part;
+    return KW_TEST_RUN_SHARE(tests, start_fakes, stop_fakes);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, 5, run);
 }

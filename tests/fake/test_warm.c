@@ -3,6 +3,7 @@
  * pool-min makes connections ahead, keeps them, and has one to a new primary before it is needed.
  */
 #include "fake/fakes.h"
+#include "support/parts.h"
 
 /* The third fake is the second one's replica. */
 static void renew_with_replica(void)
@@ -199,7 +200,7 @@ static void test_pool_min_may_change_in_use(void **state)
     kw_close(kw);
 }
 
-int main(void)
+static int run(size_t part)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_connect_dials_every_primary),
@@ -212,5 +213,12 @@ int main(void)
         cmocka_unit_test(test_pool_min_works_in_a_loop),
         cmocka_unit_test(test_pool_min_may_change_in_use),
     };
-    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
+    (void)part;
+    return KW_TEST_RUN_SHARE(tests, start_fakes, stop_fakes);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, 5, run);
 }

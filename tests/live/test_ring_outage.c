@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "live/ring_outage.h"
+#include "support/parts.h"
 #include "support/turn.h"
 
 static void test_fail_gives_an_error_at_once_and_moves_nothing(void **state)
@@ -344,7 +345,7 @@ static void test_a_forked_child_finds_a_node_back_that_was_down(void **state)
     kw_close(client);
 }
 
-int main(void)
+static int run(size_t part)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_fail_gives_an_error_at_once_and_moves_nothing, ring_flush),
@@ -358,5 +359,12 @@ int main(void)
         cmocka_unit_test_setup(test_replicas_of_a_node_that_is_down_are_read, ring_flush),
         cmocka_unit_test_setup(test_a_forked_child_finds_a_node_back_that_was_down, ring_flush),
     };
-    return cmocka_run_group_tests(tests, ring_start, ring_stop);
+    (void)part;
+    return KW_TEST_RUN_SHARE(tests, ring_start, ring_stop);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, 5, run);
 }
