@@ -10,6 +10,7 @@ void kw_sentinel_trust_begin(kw_sentinel_trust *trust)
 {
     trust->other_n = 0;
     trust->vain_n = 0;
+    trust->put_off_n = 0;
     trust->has_kin = false;
     trust->has_stranger = false;
 }
@@ -26,6 +27,14 @@ kw_sentinel_belief kw_sentinel_trust_weigh(kw_sentinel_trust *trust, const kw_li
     }
     kw_lineage_learn(&trust->lineage, said);
     return is_other ? KW_SENTINEL_REPLACED : KW_SENTINEL_BELIEVED;
+}
+
+void kw_sentinel_trust_on_failure(kw_sentinel_trust *trust, bool is_other, bool is_suspect)
+{
+    size_t put_off_n = is_suspect ? trust->put_off_n : 0;
+    trust->put_off_n -= put_off_n;
+    trust->other_n += is_other ? put_off_n : 0;
+    trust->vain_n += is_other ? 0 : put_off_n + 1;
 }
 
 void kw_sentinel_trust_on_success(kw_sentinel_trust *trust)
@@ -53,7 +62,8 @@ bool kw_sentinel_trust_on_end(kw_sentinel_trust *trust, size_t asked_n, size_t a
 {
     bool was_other = trust->follows_other;
     bool was_stranger = trust->follows_stranger;
-    bool is_agreed = !is_kept_out(trust, now_ns) && trust->other_n > trust->vain_n;
+    bool is_agreed =
+        !is_kept_out(trust, now_ns) && trust->other_n > trust->vain_n + trust->put_off_n;
     trust->rounds_n = is_agreed ? trust->rounds_n + 1 : 0;
     size_t needs_n = answered_n >= asked_n ? 1 : ROUNDS_OF_FEW;
     trust->follows_other = was_other || trust->rounds_n >= needs_n;

@@ -21,7 +21,8 @@ typedef struct kw_sentinel_trust {
     uint64_t kin_ns;       /* since when has_kin keeps other data out; 0: it does not */
     /* Of this fetch: */
     size_t other_n;    /* sentinels that have named a primary with other data .. */
-    size_t vain_n;     /* .. and one that did not answer as one */
+    size_t vain_n;     /* .. and one that did not answer as one .. */
+    size_t put_off_n;  /* .. and one that had not the last time, and has not been asked yet */
     bool has_kin;      /* one has named a replica with the data that is known: its primary may be
                           named soon */
     bool has_stranger; /* another sentinel was at an address that was learnt */
@@ -38,6 +39,10 @@ void kw_sentinel_trust_begin(kw_sentinel_trust *trust);
 
 /* A sentinel has named a primary, which says so of its data: it is learnt, if it is believed. */
 kw_sentinel_belief kw_sentinel_trust_weigh(kw_sentinel_trust *trust, const kw_lineage *said);
+
+/* The primary that a sentinel has named has other data, which was weighed, or is none. is_suspect:
+ * those who named it and were put off have named this one. */
+void kw_sentinel_trust_on_failure(kw_sentinel_trust *trust, bool is_other, bool is_suspect);
 
 /* A sentinel has led to a primary that is believed. */
 void kw_sentinel_trust_on_success(kw_sentinel_trust *trust);

@@ -119,13 +119,13 @@ void kw_sentinel_watch_on_tried(kw_sentinel_watch *watch, const kw_endpoint *pri
 }
 
 kw_sentinel_advice kw_sentinel_watch_on_named(kw_sentinel_watch *watch, const kw_endpoint *primary,
-                                              bool is_last)
+                                              bool is_now)
 {
     watch->tally.has_named = true;
     if (!kw_endpoint_equal(&watch->suspect, primary)) {
         return KW_SENTINEL_GO;
     }
-    if (!is_last) {
+    if (!is_now) {
         return KW_SENTINEL_LATER;
     }
     /* Now and then with patience: it may be far away, and no worse. */

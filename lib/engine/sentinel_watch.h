@@ -63,8 +63,8 @@ void kw_sentinel_watch_learn(kw_sentinel_watch *watch, const kw_endpoint *peers,
  * whether it knows the name. */
 void kw_sentinel_watch_on_failure(kw_sentinel_watch *watch, kw_err code, bool has_answered);
 
-/* What to do with the primary that a sentinel named: is_last says that nobody is left who may
- * name another one. */
+/* What to do with the primary that a sentinel named: is_now says that it is not put off, as nobody
+ * is left who may name another one, or somebody who did is about to be believed. */
 typedef enum kw_sentinel_advice {
     KW_SENTINEL_GO,      /* ask it for its role */
     KW_SENTINEL_GO_FAST, /* ask it, with a short time-out: it did not answer the last time, and the
@@ -73,7 +73,7 @@ typedef enum kw_sentinel_advice {
 } kw_sentinel_advice;
 
 kw_sentinel_advice kw_sentinel_watch_on_named(kw_sentinel_watch *watch, const kw_endpoint *primary,
-                                              bool is_last);
+                                              bool is_now);
 
 /* True where this server was named before in this fetch, and turned out to be no primary. */
 bool kw_sentinel_watch_has_tried(const kw_sentinel_watch *watch, const kw_endpoint *primary);

@@ -166,12 +166,14 @@ static kw_err go_to_primary(kw_fetch_sentinel *self, kw_fetch_step *step, kw_err
                             "that another sentinel has told");
     }
     if (kw_sentinel_watch_has_tried(&self->watch, &self->primary)) {
+        self->trust.vain_n++;
         kw_error_copy(error, &self->told);
         return self->told.code;
     }
-    bool is_last = self->watch.tally.asked_n + 1 >= self->asked_n;
-    kw_sentinel_advice advice = kw_sentinel_watch_on_named(&self->watch, &self->primary, is_last);
+    bool is_now = self->trust.follows_other || self->watch.tally.asked_n + 1 >= self->asked_n;
+    kw_sentinel_advice advice = kw_sentinel_watch_on_named(&self->watch, &self->primary, is_now);
     if (advice == KW_SENTINEL_LATER) {
+        self->trust.put_off_n++;
         self->later = self->later.host[0] != '\0' ? self->later : self->sentinel;
         return kw_error_set(error, KW_ERR_CONNECT, KW_EFFECT_NONE,
                             "it still names a primary that did not answer");
@@ -325,20 +327,14 @@ static void give_up(kw_fetch_sentinel *self, const kw_node *node, const kw_error
         self->told = *failure;
         self->told_rank = rank;
     }
-    bool is_other = failure->code == KW_ERR_IDENTITY;
-    bool is_asked = failure->code != KW_ERR_POOL_FULL; /* else its connections here are all busy */
-    bool is_vain = self->step == KW_SENTINEL_ASKS_ROLE && !is_other && is_asked;
-    if (is_vain) {
-        kw_sentinel_watch_on_tried(&self->watch, &self->primary);
-    }
-    self->trust.vain_n += is_vain ? 1 : 0;
-    if (self->step == KW_SENTINEL_ASKS_ROLE && failure->code == KW_ERR_ROLE) {
-        kw_sentinel_nodes_note_kin(self);
+    if (self->step == KW_SENTINEL_ASKS_ROLE) {
+        kw_sentinel_nodes_on_failure(self, failure->code);
     }
     if (!self->is_again) { /* else it was counted before */
         kw_sentinel_watch_on_failure(&self->watch, failure->code, self->has_answered);
     }
-    self->trust.has_stranger = self->trust.has_stranger || (is_other && !self->has_answered);
+    bool is_stranger = failure->code == KW_ERR_IDENTITY && !self->has_answered;
+    self->trust.has_stranger = self->trust.has_stranger || is_stranger;
     if (self->step == KW_SENTINEL_ASKS_ROLE) {
         kw_env_log(self->env, KW_LOG_WARNING, "sentinel %s names %s: %s", node->name, failure->node,
                    failure->text);
@@ -358,6 +354,7 @@ static kw_node *ask_again(kw_fetch_sentinel *self)
     kw_node *node = kw_sentinel_nodes_need(self, &self->later);
     self->later.host[0] = '\0';
     self->is_again = true;
+    self->trust.put_off_n--;
     return node != NULL ? kw_node_ref(node) : NULL;
 }
 
@@ -377,7 +374,6 @@ static kw_node *fail(void *arg, kw_node *node, const kw_error *failure)
 static bool end(void *arg, kw_error *failure)
 {
     kw_fetch_sentinel *self = arg;
-    const char *service = self->service;
     kw_error told = self->told;
     if (self->asked_n == 0) { /* there is always somebody to ask */
         (void)no_memory(failure);
@@ -394,13 +390,13 @@ static bool end(void *arg, kw_error *failure)
     switch ((int)code) {
     case KW_ERR_NO_SENTINEL:
         kw_error_set(failure, code, KW_EFFECT_NONE, "no sentinel led to \"%.60s\"; %.80s: %.180s",
-                     service, told.node, told.text);
+                     self->service, told.node, told.text);
         break;
     case KW_ERR_NO_SERVICE:
         kw_error_set(failure, code, KW_EFFECT_NONE,
                      "the sentinels do not know the name \"%.60s\"; SENTINEL MASTERS lists those "
                      "that they know",
-                     service);
+                     self->service);
         break;
     default:
         kw_error_set(failure, code, KW_EFFECT_NONE, "%s%s", told.text,

@@ -115,7 +115,7 @@ kw_err kw_sentinel_nodes_check(kw_fetch_sentinel *self, const kw_fetch_step *ste
     return KW_OK;
 }
 
-void kw_sentinel_nodes_note_kin(kw_fetch_sentinel *self)
+static void note_kin(kw_fetch_sentinel *self)
 {
     kw_node *node = self->owner->known_fn(self->owner->arg, &self->primary);
     if (node != NULL) {
@@ -123,4 +123,20 @@ void kw_sentinel_nodes_note_kin(kw_fetch_sentinel *self)
         self->trust.has_kin = self->trust.has_kin || is_kin;
         kw_node_unref(node);
     }
+}
+
+/* The server that a sentinel named is no primary, or has other data. */
+void kw_sentinel_nodes_on_failure(kw_fetch_sentinel *self, kw_err code)
+{
+    if (code == KW_ERR_POOL_FULL) {
+        return; /* it was not asked: its connections here are all busy */
+    }
+    if (code == KW_ERR_ROLE) {
+        note_kin(self);
+    }
+    if (code != KW_ERR_IDENTITY) {
+        kw_sentinel_watch_on_tried(&self->watch, &self->primary);
+    }
+    kw_sentinel_trust_on_failure(&self->trust, code == KW_ERR_IDENTITY,
+                                 kw_endpoint_equal(&self->primary, &self->watch.suspect));
 }

@@ -22,7 +22,8 @@ void kw_sentinel_nodes_note_ids(kw_fetch_sentinel *self, const kw_reply *reply);
 kw_err kw_sentinel_nodes_check(kw_fetch_sentinel *self, const kw_fetch_step *step, kw_error *error,
                                const kw_node *from, const kw_reply *info);
 
-/* The server that a sentinel named says that it is a replica: has it the data that is known? */
-void kw_sentinel_nodes_note_kin(kw_fetch_sentinel *self);
+/* The primary that the sentinel named has failed so: weighs that, and notes a replica that has the
+ * data which is known. */
+void kw_sentinel_nodes_on_failure(kw_fetch_sentinel *self, kw_err code);
 
 #endif

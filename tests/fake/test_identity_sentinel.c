@@ -200,6 +200,56 @@ static void test_primary_that_was_put_off_is_asked_before_a_stranger_is_believed
     }
 }
 
+/* Half of the sentinels are of other people, and the others name a primary that gives no answer
+ * once. They count as many, though it is asked for the first of them alone. */
+static void test_sentinels_that_name_a_silent_primary_count_each(void **state)
+{
+    (void)state;
+    kw_fake *fourth = kw_fake_start();
+    KW_TEST_SHARE_OUT(way, KW_TEST_WAYS_N)
+    {
+        renew();
+        name(fourth, PRIMARY, NULL, "", NULL);
+        kw_client *kw = kw_test_open("redis-sentinel://%s,%s,%s,%s/group?identity=follow",
+                                     kw_fake_address(sentinels[0]), kw_fake_address(sentinels[1]),
+                                     kw_fake_address(sentinels[2]), kw_fake_address(fourth));
+        expect(kw, (kw_test_way)way, "a");
+        name(sentinels[1], OTHER, NULL, "", NULL);
+        name(sentinels[2], OTHER, NULL, "", NULL);
+        kw_fake_on(PRIMARY, 1, "ROLE", KW_FAKE_STEPS(KW_FAKE_CLOSE));
+        kw_error error = KW_ERROR_INIT;
+        assert_int_not_equal(kw_refresh(kw, &error, 20000), KW_OK);
+        assert_int_equal(kw_refresh(kw, &error, 20000), KW_OK);
+        expect(kw, (kw_test_way)way, "a");
+        assert_int_equal(kw_fake_count(OTHER, "INCR *"), 0);
+        kw_close(kw);
+    }
+    kw_fake_free(fourth);
+}
+
+/* Most sentinels are of other people, and are about to be believed, as the primary gave no answer:
+ * it is asked once more where it is still named. */
+static void test_primary_that_answers_again_is_followed_before_a_stranger(void **state)
+{
+    (void)state;
+    KW_TEST_SHARE_OUT(way, KW_TEST_WAYS_N)
+    {
+        diary it;
+        renew();
+        kw_client *kw = open_told(SENTINELS, "identity=follow", &it);
+        expect(kw, (kw_test_way)way, "a");
+        name(sentinels[1], OTHER, NULL, "", NULL);
+        name(sentinels[2], OTHER, NULL, "", NULL);
+        kw_fake_on(PRIMARY, 1, "ROLE", KW_FAKE_STEPS(KW_FAKE_CLOSE));
+        kw_error error = KW_ERROR_INIT;
+        assert_int_not_equal(kw_refresh(kw, &error, 20000), KW_OK);
+        assert_int_equal(kw_refresh(kw, &error, 20000), KW_OK);
+        expect(kw, (kw_test_way)way, "a");
+        assert_int_equal(it.replaced_n, 0);
+        kw_close(kw);
+    }
+}
+
 /* Two of three sentinels are of other people. The third one still names the old primary, which is a
  * replica by now, of one that is named soon: its group lives, and nobody else is believed. */
 static void test_replica_with_the_known_data_keeps_strangers_out(void **state)
@@ -278,6 +328,8 @@ static int run(size_t part)
         cmocka_unit_test(test_primary_that_all_sentinels_name_is_asked_beside_a_connect_under_way),
         cmocka_unit_test(test_sentinel_that_leads_to_other_data_is_outvoted),
         cmocka_unit_test(test_primary_that_was_put_off_is_asked_before_a_stranger_is_believed),
+        cmocka_unit_test(test_sentinels_that_name_a_silent_primary_count_each),
+        cmocka_unit_test(test_primary_that_answers_again_is_followed_before_a_stranger),
         cmocka_unit_test(test_replica_with_the_known_data_keeps_strangers_out),
         cmocka_unit_test(test_stranger_at_a_learnt_sentinels_address_leads_nowhere),
     };
