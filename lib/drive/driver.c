@@ -401,6 +401,9 @@ kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op
     if (verdict.kind == KW_VERDICT_NO_SCRIPT) {
         kw_script_run_missed(plan->script);
     }
+    if (verdict.kind == KW_VERDICT_UNBLOCKED) {
+        kw_node_renew(node); /* its server closes the connection behind it */
+    }
     keep_words(answer);
     kw_driver_count_verdict(topology, node, verdict.kind);
     if (is_at_replica && verdict.kind != KW_VERDICT_NO_SCRIPT) {

@@ -228,6 +228,37 @@ static void test_states_of_one_node_cost_only_its_own_keys(void **state)
     kw_close(kw);
 }
 
+/* A server that has become a replica closes the connections of the blocked commands that it throws
+ * out: what is sent again on one of them would be lost. */
+static void test_states_what_is_thrown_out_goes_on_by_another_connection(void **state)
+{
+    (void)state;
+    renew_fakes();
+    kw_client *kw = open_cluster("timeout=2000ms");
+    for (int way = 0; way < 2; way++) {
+        kw_fake_reset(fakes[1]);
+        kw_fake_on_reply(fakes[1], 1, "BLPOP *", "*2\r\n$3\r\nfoo\r\n$1\r\n0");
+        kw_fake_on_reply(fakes[1], 1, "BLPOP *",
+                         "-UNBLOCKED force unblock from blocking operation, instance state changed "
+                         "(master -> replica?)");
+        kw_fake_on_reply(fakes[1], KW_FAKE_ALWAYS, "BLPOP *", "*2\r\n$3\r\nfoo\r\n$1\r\n1");
+        unsigned accepted_n = 0;
+        for (int i = 0; i < 2; i++) {
+            accepted_n = kw_fake_accepted(fakes[1]);
+            kw_error error = KW_ERROR_INIT;
+            kw_ticket *ticket = way == 1 ? kw_submit(kw, &error, "BLPOP foo 1") : NULL;
+            kw_reply *reply =
+                way == 1 ? kw_ticket_await(ticket, &error) : kw_command(kw, &error, "BLPOP foo 1");
+            assert_string_equal(kw_reply_text(kw_reply_at(reply, 1), error.text),
+                                i == 0 ? "0" : "1");
+            kw_reply_free(reply);
+            kw_ticket_free(ticket);
+        }
+        assert_true(kw_fake_accepted(fakes[1]) > accepted_n);
+    }
+    kw_close(kw);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +267,7 @@ int main(void)
         cmocka_unit_test(test_states_that_stay_are_named_at_the_deadline),
         cmocka_unit_test(test_states_that_are_final_are_given_at_once),
         cmocka_unit_test(test_states_that_follow_each_other_are_one_wait),
+        cmocka_unit_test(test_states_what_is_thrown_out_goes_on_by_another_connection),
         cmocka_unit_test(test_states_of_one_node_cost_only_its_own_keys),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
