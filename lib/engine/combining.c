@@ -22,13 +22,6 @@
 /* The other way takes over where it brings more by one part in so many. */
 #define GAIN_PARTS 16u
 
-/* A processor that was kept so often within some time is wanted by others: for at least so long
- * nobody gives it up, and for twice as long where that has been tried again in vain. */
-#define KEPT_MAX     3u
-#define KEPT_SPAN_NS (100 * KW_NS_PER_MS)
-#define BAR_MIN_NS   (200 * KW_NS_PER_MS)
-#define BAR_MAX_NS   (3200 * KW_NS_PER_MS)
-
 /* A difference of so many times needs no further turn; answers that are fewer by that are a
  * reason to look for a better way. */
 #define TIMES_MUCH 3u
@@ -49,31 +42,21 @@ static void begin_span(kw_combining *combining, uint64_t now_ns)
     combining->span = (kw_combining_span){0, 0, 0, 0};
 }
 
-/* Callers give the processor up, for each other. */
-static bool is_yielding(kw_combining_way way)
-{
-    return way == KW_COMBINING_GATHERS || way == KW_COMBINING_LOOKS;
-}
-
 /* Where nothing is known of a crowd, that which spares most is tried first. */
-static kw_combining_way next_way(const kw_combining *combining, uint64_t now_ns)
+static kw_combining_way next_way(const kw_combining *combining)
 {
-    if (now_ns < combining->barred_ns) {
-        return combining->best == KW_COMBINING_NONE ? KW_COMBINING_BATCHES : KW_COMBINING_NONE;
-    }
     bool is_first = combining->tried_n == 0 && combining->best != KW_COMBINING_LOOKS;
     unsigned way = is_first ? KW_COMBINING_LOOKS : (combining->other + 1) % KW_COMBINING_WAYS_N;
     return (kw_combining_way)(way != combining->best ? way : (way + 1) % KW_COMBINING_WAYS_N);
 }
 
-static void begin_trial(kw_combining *combining, uint64_t now_ns)
+static void begin_trial(kw_combining *combining)
 {
     combining->trial[0] = (kw_combining_span){0, 0, 0, 0};
     combining->trial[1] = combining->trial[0];
     combining->trial_at = 1;
-    combining->other = next_way(combining, now_ns);
-    bool counts = now_ns >= combining->barred_ns && combining->tried_n < KW_COMBINING_WAYS_N;
-    combining->tried_n += counts ? 1 : 0;
+    combining->other = next_way(combining);
+    combining->tried_n += combining->tried_n < KW_COMBINING_WAYS_N ? 1 : 0;
 }
 
 static bool is_better(const kw_combining_span *other, const kw_combining_span *usual)
@@ -100,14 +83,11 @@ static void end_trial(kw_combining *combining, bool changes, uint64_t now_ns)
     const kw_combining_span *trial = combining->trial;
     uint64_t pause_ns = changes ? PAUSE_MIN_NS : kw_later(2 * combining->pause_ns, PAUSE_MIN_NS);
     combining->pause_ns = kw_sooner(pause_ns, PAUSE_MAX_NS);
-    bool is_barred = now_ns < combining->barred_ns;
-    bool is_known = is_barred || combining->tried_n >= KW_COMBINING_WAYS_N - 1;
+    bool is_known = combining->tried_n >= KW_COMBINING_WAYS_N - 1;
     uint64_t early_ns = LOSS_PARTS * lost_ns(&trial[1], &trial[0]);
     combining->early_ns = now_ns + kw_sooner(early_ns, PAUSE_MAX_NS);
     combining->due_ns =
         kw_later(now_ns + (is_known ? combining->pause_ns : 0), combining->early_ns);
-    combining->due_ns =
-        is_barred ? kw_sooner(combining->due_ns, combining->barred_ns) : combining->due_ns;
     combining->usual = trial[changes ? 1 : 0];
     if (changes) {
         kw_combining_way worse = combining->best;
@@ -173,43 +153,7 @@ static void look_around(kw_combining *combining, uint64_t now_ns)
         combining->tried_n = 0;
     }
     if (now_ns >= combining->due_ns) {
-        begin_trial(combining, now_ns);
-    }
-}
-
-/* Nobody gives the processor up for a while. */
-static void bar(kw_combining *combining, uint64_t now_ns)
-{
-    bool is_again = now_ns < combining->barred_ns + combining->bar_ns;
-    uint64_t bar_ns = is_again ? 2 * combining->bar_ns : BAR_MIN_NS;
-    combining->bar_ns = kw_sooner(bar_ns, BAR_MAX_NS);
-    combining->barred_ns = now_ns + combining->bar_ns;
-    if (is_yielding(combining->best)) {
-        combining->best = KW_COMBINING_BATCHES;
-    }
-    combining->way = combining->best;
-    combining->trial_at = 0;
-    combining->tried_n = 0;
-    combining->due_ns = now_ns;
-    combining->early_ns = now_ns;
-    begin_span(combining, now_ns);
-}
-
-void kw_combining_on_back(kw_combining *combining, uint64_t took_ns, uint64_t now_ns)
-{
-    bool is_same = now_ns < combining->back_ns + took_ns; /* several have met one other program */
-    if (took_ns < KW_COMBINING_KEPT_NS || is_same || !is_yielding(combining->way)) {
-        return;
-    }
-    if (now_ns > combining->kept_ns + KEPT_SPAN_NS) {
-        combining->kept_ns = now_ns;
-        combining->kept_n = 0;
-    }
-    combining->back_ns = now_ns;
-    combining->kept_n++;
-    if (combining->kept_n == KEPT_MAX) {
-        combining->kept_n = 0;
-        bar(combining, now_ns);
+        begin_trial(combining);
     }
 }
 

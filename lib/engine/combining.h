@@ -7,8 +7,7 @@
  * each of these brings more answers a second. Beside other programs, which keep for milliseconds
  * what is given up, each is a loss, and a great one. Which of the two it is shows only by
  * comparison: so now and then two ways take turns for some milliseconds, and the one that brings
- * more is kept. One sign needs no comparison: a processor that was given up, and was kept for
- * milliseconds again and again. Then nobody gives it up for a while.
+ * more is kept.
  *
  * Trials begin when a crowd does, become rare while they change nothing, end early where a way is
  * much the worse, and come soon where the crowd has become another, or answers have become few.
@@ -58,11 +57,6 @@ typedef struct kw_combining {
     uint64_t early_ns;          /* not before that, even where the crowd has become another */
     uint64_t pause_ns;          /* from one trial to the next; 0: there was none */
     unsigned odd_n;             /* spans in a row that were unlike the usual */
-    unsigned kept_n;            /* times that a given up processor was kept, lately; the first .. */
-    uint64_t kept_ns;           /* .. ended then */
-    uint64_t back_ns;           /* the last one did */
-    uint64_t barred_ns;         /* nobody gives the processor up until then .. */
-    uint64_t bar_ns;            /* .. which is so long */
     unsigned tried_n; /* trials since the crowd is as it is: at first one follows the other */
 } kw_combining;
 
@@ -93,13 +87,6 @@ static inline void kw_combining_reset(kw_combining *combining)
 {
     combining->begin_ns = 0;
 }
-
-/* A processor that comes back after so long was kept by another program: callers who take turns
- * have it for a few microseconds each. */
-#define KW_COMBINING_KEPT_NS ((uint64_t)2000000)
-
-/* Who has given the processor up has it back now, after took_ns. */
-void kw_combining_on_back(kw_combining *combining, uint64_t took_ns, uint64_t now_ns);
 
 /* n answers have come. */
 void kw_combining_on_answers(kw_combining *combining, size_t n, uint64_t now_ns);

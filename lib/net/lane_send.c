@@ -51,17 +51,11 @@ void kw_lane_gather(kw_lane *lane, kw_lane_after *after, uint64_t now_ns)
 {
     size_t crowd_n = kw_batching_take_crowd(&lane->batching);
     unsigned gathers_n = kw_combining_gathers(&lane->combining);
-    if (gathers_n == 0 || lane->queue.n >= crowd_n) {
-        return;
-    }
-    uint64_t begin_ns = kw_env_now(lane->env);
     for (; gathers_n > 0 && lane->queue.n < crowd_n; gathers_n--) {
         kw_lane_unlock(lane, after, now_ns);
         sched_yield();
         kw_monitor_lock(&lane->monitor);
     }
-    uint64_t end_ns = kw_env_now(lane->env);
-    kw_combining_on_back(&lane->combining, end_ns - begin_ns, end_ns);
 }
 
 /* The writer was called, or its send has failed. True where it goes on with a new batch. */

@@ -47,23 +47,6 @@ void kw_lane_leave_roles(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *wa
     }
 }
 
-/* Looks before it sleeps; true where it has ended. The monitor is not held. */
-static bool look(kw_lane *lane, kw_lane_waiter *waiter, unsigned looks_n, uint64_t *now_ns)
-{
-    if (looks_n == 0) {
-        return false;
-    }
-    uint64_t begin_ns = kw_env_now(lane->env);
-    bool has_ended = kw_sleeper_look(&waiter->sleeper, looks_n);
-    *now_ns = kw_env_now(lane->env);
-    if (*now_ns - begin_ns >= KW_COMBINING_KEPT_NS) {
-        kw_monitor_lock(&lane->monitor);
-        kw_combining_on_back(&lane->combining, *now_ns - begin_ns, *now_ns);
-        kw_monitor_unlock(&lane->monitor);
-    }
-    return has_ended;
-}
-
 bool kw_lane_step(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, uint64_t *now_ns,
                   uint64_t until_ns)
 {
@@ -88,15 +71,12 @@ bool kw_lane_step(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *waiter, u
     lane->roles.sleeps_n++;
     unsigned looks_n = kw_combining_looks(&lane->combining);
     kw_lane_unlock(lane, after, *now_ns);
-    if (look(lane, waiter, looks_n, now_ns)) {
+    if (kw_sleeper_look(&waiter->sleeper, looks_n) ||
+        kw_sleeper_wait(&waiter->sleeper, &lane->monitor, until_ns - *now_ns)) {
+        *now_ns = kw_env_now(lane->env);
         return false;
     }
-    uint64_t wait_ns = until_ns > *now_ns ? until_ns - *now_ns : 0;
-    bool has_ended = kw_sleeper_wait(&waiter->sleeper, &lane->monitor, wait_ns);
     *now_ns = kw_env_now(lane->env);
-    if (has_ended) {
-        return false;
-    }
     kw_monitor_lock(&lane->monitor);
     kw_wait_queue_remove(followers, &waiter->sleeper);
     return true;

@@ -164,61 +164,6 @@ static void test_combining_silence_says_nothing(void **state)
     assert_true(sum / 100 > 700); /* trials are a larger part of it than without silences */
 }
 
-/* Runs the world for so long; meanwhile the processor is given up, and comes back after took_ns,
- * each pause_ns. */
-static void run_giving_up(kw_combining *combining, uint64_t *now_ns, uint64_t took_ns,
-                          uint64_t pause_ns, uint64_t span_ns)
-{
-    for (uint64_t end_ns = *now_ns + span_ns; *now_ns < end_ns;) {
-        looked(combining, now_ns, likes_looks, pause_ns);
-        kw_combining_on_back(combining, took_ns, *now_ns);
-    }
-}
-
-static void test_combining_processor_that_is_kept_is_not_given_up(void **state)
-{
-    (void)state;
-    kw_combining combining = {0};
-    uint64_t now_ns = 5 * S;
-    looked(&combining, &now_ns, likes_looks, 4 * S);
-    assert_int_equal(combining.best, KW_COMBINING_LOOKS);
-    run_giving_up(&combining, &now_ns, 4 * MS, 5 * MS, 25 * MS);
-    assert_int_equal(looked(&combining, &now_ns, likes_looks, 150 * MS), 0);
-    assert_true(looked(&combining, &now_ns, likes_looks, 4 * S) > 800);
-}
-
-static void test_combining_processor_that_is_kept_again_is_given_up_ever_more_rarely(void **state)
-{
-    (void)state;
-    kw_combining combining = {0};
-    uint64_t now_ns = 5 * S;
-    looked(&combining, &now_ns, likes_looks, 4 * S);
-    run_giving_up(&combining, &now_ns, 4 * MS, 5 * MS, 20 * S);
-    unsigned used = 0;
-    for (unsigned i = 0; i < 4000; i++) {
-        used += looked(&combining, &now_ns, likes_looks, 5 * MS);
-        kw_combining_on_back(&combining, 4 * MS, now_ns);
-    }
-    assert_true(used / 4000 < 20);
-}
-
-/* A program that runs for a moment now and then, callers that have much to do, and many who have
- * met the same program, say nothing. */
-static void test_combining_processor_that_is_kept_by_chance_is_given_up(void **state)
-{
-    (void)state;
-    kw_combining combining = {0};
-    uint64_t now_ns = 5 * S;
-    looked(&combining, &now_ns, likes_looks, 4 * S);
-    run_giving_up(&combining, &now_ns, 4 * MS, 60 * MS, 10 * S);
-    run_giving_up(&combining, &now_ns, 1 * MS, 2 * MS, 10 * S);
-    for (unsigned i = 0; i < 100; i++) {
-        kw_combining_on_back(&combining, 4 * MS, now_ns);
-    }
-    assert_int_equal(combining.best, KW_COMBINING_LOOKS);
-    assert_true(looked(&combining, &now_ns, likes_looks, 10 * S) > 950);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -230,9 +175,6 @@ int main(void)
         cmocka_unit_test(test_combining_other_crowd_is_tried_soon),
         cmocka_unit_test(test_combining_few_callers_try_nothing),
         cmocka_unit_test(test_combining_silence_says_nothing),
-        cmocka_unit_test(test_combining_processor_that_is_kept_is_not_given_up),
-        cmocka_unit_test(test_combining_processor_that_is_kept_again_is_given_up_ever_more_rarely),
-        cmocka_unit_test(test_combining_processor_that_is_kept_by_chance_is_given_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

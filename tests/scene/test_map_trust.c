@@ -90,7 +90,7 @@ static const scene scenes[] = {
 };
 /* clang-format on */
 
-static void expect_end(const scene *it, const kw_map_trust *trust, uint64_t now_ns, bool is_over,
+static void expect_end(const scene *it, kw_map_trust *trust, uint64_t now_ns, bool is_over,
                        bool is_strict, kw_map_end end)
 {
     kw_map_end found = kw_map_trust_end(trust, now_ns, is_over, is_strict, NODES);
