@@ -86,9 +86,9 @@ run_test() {
 
 # How many run at a time: so many always, and so many at the most.
 least=${JOBS:-$((2 * processors))}
-most=${JOBS:-$((10 * processors))}
+most=${JOBS:-$((4 * processors))}
 [ -n "${JOBS:-}" ] || [ "$least" -le 8 ] || least=8
-[ -n "${JOBS:-}" ] || [ "$most" -le 64 ] || most=64
+[ -n "${JOBS:-}" ] || [ "$most" -le 32 ] || most=32
 
 # The longest begin first: what begins last does not keep everybody waiting.
 first=
