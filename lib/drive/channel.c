@@ -18,8 +18,9 @@ bool kw_channel_keeps(const kw_channel_scan *scan, const kw_item *item)
 {
     bool is_any = item->plan.kind == KW_PLAN_ANY || item->plan.kind == KW_PLAN_CHANNEL;
     bool has_choice = is_any && scan->topology->env.options.scheme != KW_SCHEME_SINGLE;
-    return item->retry_state == NULL && !item->is_redirected && !has_choice &&
-           !item->plan.fails_fast && item->plan.read == KW_READ_OF_PRIMARY;
+    bool is_pinned = item->retry_state != NULL && item->retry_state->pin != NULL;
+    return !is_pinned && !item->is_redirected && !has_choice && !item->plan.fails_fast &&
+           item->plan.read == KW_READ_OF_PRIMARY;
 }
 
 /* A long-lived pipeline goes on whatever callers keep busy, and takes nothing from them: its

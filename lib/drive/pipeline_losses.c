@@ -68,8 +68,8 @@ static void sort_sent(kw_pipeline *self, kw_channel *channel, kw_item *item, kw_
     if (is_again && self->is_ordered) {
         kw_ordering_on_back(&self->ordering, &item->ordered);
     }
-    bool is_kept = !item->has_left && !item->has_half && loss != NULL && may_pass(loss->end.code) &&
-                   kw_channel_keeps(&self->scan, item);
+    bool is_kept = item->retry_state == NULL && !item->has_left && !item->has_half &&
+                   loss != NULL && may_pass(loss->end.code) && kw_channel_keeps(&self->scan, item);
     if (is_kept) {
         item->sends_n--;
         item->node = NULL;

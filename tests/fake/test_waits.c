@@ -347,6 +347,60 @@ static void test_wait_idle_connection_that_was_closed_costs_no_write(void **stat
     }
 }
 
+/* Connects that the node ends in the test below. */
+#define REFUSED_N 8u
+
+/* The most tries of any call. */
+static void on_slow(void *arg, const kw_slow_call *call)
+{
+    size_t *most = arg;
+    *most = call->tries_n > *most ? call->tries_n : *most;
+}
+
+static kw_client *open_watched(size_t *tries_n)
+{
+    char uri[200];
+    kw_config *config = kw_test_config_new(NULL);
+    renew_fakes();
+    snprintf(uri, sizeof(uri), "redis-cluster://%s?timeout=60s&on-node-down=wait&slow-call=1ms",
+             kw_fake_address(fakes[0]));
+    assert_int_equal(kw_config_set_uri(config, NULL, uri), KW_OK);
+    kw_config_set_slow_call(config, on_slow, tries_n);
+    kw_client *kw = kw_open_config(config, NULL);
+    kw_config_free(config);
+    assert_non_null(kw);
+    need_map(kw);
+    return kw;
+}
+
+/* What was lost waits for the next connection as what was not sent does: a failed try of each of
+ * them for each connect would be much where very many are under way. */
+static void test_wait_of_lost_commands_is_no_try_for_each_connect(void **state)
+{
+    (void)state;
+    static const char *argv[] = {"GET", KEY};
+    for (int way = 0; way < MANY_WAYS_N; way++) {
+        size_t tries_n = 0;
+        kw_test_answer answers[MANY_N] = {{0}};
+        kw_client *kw = open_watched(&tries_n);
+        kw_reply_free(kw_command(kw, NULL, "GET " KEY));
+        kw_fake_on(fakes[1], 1, "GET *", KW_FAKE_STEPS(KW_FAKE_RESET));
+        kw_fake_on_accept(fakes[1], REFUSED_N + 1, KW_FAKE_STEPS(KW_FAKE_RESET));
+        answer_all();
+        unsigned accepted_n = kw_fake_accepted(fakes[1]);
+        send_many(kw, (many_way)way, NULL, (kw_argv){2, argv, NULL}, answers);
+        for (size_t i = 0; i < MANY_N; i++) {
+            if (answers[i].reply == NULL) {
+                fail_msg("way %d, %zu: %s", way, i, answers[i].error.text);
+            }
+            kw_test_answer_clear(&answers[i]);
+        }
+        assert_true(kw_fake_accepted(fakes[1]) - accepted_n > REFUSED_N);
+        assert_int_equal(tries_n, 2); /* the one that was lost, and the one that was answered */
+        kw_close(kw);
+    }
+}
+
 static int run(size_t part)
 {
     const struct CMUnitTest tests[] = {
@@ -359,6 +413,7 @@ static int run(size_t part)
         cmocka_unit_test(test_wait_for_a_place_is_bounded_by_timeout_for_blocking_commands),
         cmocka_unit_test(test_wait_pinned_node_that_leaves_the_map_is_not_waited_for),
         cmocka_unit_test(test_wait_of_commands_to_all_nodes_is_told),
+        cmocka_unit_test(test_wait_of_lost_commands_is_no_try_for_each_connect),
         cmocka_unit_test(test_wait_idle_connection_that_was_closed_costs_no_write),
     };
     (void)part;
