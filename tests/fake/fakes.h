@@ -103,12 +103,17 @@ static inline size_t write_range(char *text, size_t len, unsigned first, unsigne
                             first, last, kw_fake_port(fakes[at]), kw_fake_id(fakes[at]));
 }
 
-/* CLUSTER SLOTS where two fakes have a half each, "foo" being in the upper one. */
-static inline size_t write_halves(char *text, size_t size, size_t lower, size_t upper)
+/* From now on the third fake has the upper half, with "foo", and the first one the lower: both tell
+ * it, the first one after a while. */
+static inline void move_upper_half(unsigned delay_ms)
 {
-    size_t len = (size_t)snprintf(text, size, "*2\r\n");
-    len += write_range(text + len, size - len, 0, 8000, lower);
-    return len + write_range(text + len, size - len, 8001, 16383, upper);
+    char map[400];
+    size_t len = (size_t)snprintf(map, sizeof(map), "*2\r\n");
+    len += write_range(map + len, sizeof(map) - len, 0, 8000, 0);
+    len += write_range(map + len, sizeof(map) - len, 8001, 16383, 2);
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "CLUSTER SLOTS",
+               KW_FAKE_STEPS(KW_FAKE_DELAY(delay_ms), KW_FAKE_BYTES(map, len)));
+    kw_fake_on(fakes[2], KW_FAKE_ALWAYS, "CLUSTER SLOTS", KW_FAKE_STEPS(KW_FAKE_BYTES(map, len)));
 }
 
 #endif

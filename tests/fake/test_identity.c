@@ -180,14 +180,11 @@ static void test_known_node_that_is_slow_is_believed_before_strangers(void **sta
     KW_TEST_SHARE_OUT(way, KW_TEST_WAYS_N)
     {
         diary it;
-        char map[400];
         renew();
         kw_client *kw = open_with("on-node-down=wait", &it);
         expect(kw, (kw_test_way)way, "foo");
         be_stranger(fakes[1]);
-        size_t len = write_halves(map, sizeof(map), 0, 2);
-        kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "CLUSTER SLOTS",
-                   KW_FAKE_STEPS(KW_FAKE_DELAY(SLOW_MS), KW_FAKE_BYTES(map, len)));
+        move_upper_half(SLOW_MS);
         expect(kw, (kw_test_way)way, "foo");
         assert_int_equal(kw_fake_count(fakes[1], "INCR *"), 0);
         assert_int_equal(it.replaced_n, 0);
