@@ -516,7 +516,8 @@ static void test_bytes_that_nobody_asked_for_end_the_pair(void **state)
                                           MESSAGE "*1073741824\r\n",
                                           "$600000000\r\n",
                                           "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n"};
-    for (size_t i = 0; i < 2 * sizeof(garbage) / sizeof(garbage[0]); i++) {
+    KW_TEST_SHARE_OUT(i, 2 * sizeof(garbage) / sizeof(garbage[0]))
+    {
         pair_stage self = begin(STALL, "near-bytes=1mb&near-staleness=1s");
         await_near(self.cache, "key", "1");
         atomic_store(&server.value, 2);
@@ -798,7 +799,10 @@ static void test_readers_end_at_once_where_their_shared_handle_is_closed(void **
 
 static int run(size_t part)
 {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest of_all_parts[] = {
+        cmocka_unit_test(test_bytes_that_nobody_asked_for_end_the_pair),
+    };
+    const struct CMUnitTest others[] = {
         cmocka_unit_test(test_a_key_is_read_before_its_life_and_tracked_in_one_way),
         cmocka_unit_test(test_a_lost_connection_ends_what_came_by_it),
         cmocka_unit_test(test_a_silent_connection_proves_nothing),
@@ -808,7 +812,6 @@ static int run(size_t part)
         cmocka_unit_test(test_answers_that_are_late_turn_near_off),
         cmocka_unit_test(test_a_message_before_the_answer_takes_its_place),
         cmocka_unit_test(test_messages_end_the_values_that_they_name),
-        cmocka_unit_test(test_bytes_that_nobody_asked_for_end_the_pair),
         cmocka_unit_test(test_half_a_reply_that_nobody_asked_for_ends_the_pair),
         cmocka_unit_test(test_reads_without_an_answer_ask_for_a_proof),
         cmocka_unit_test(test_answers_to_other_questions_end_the_pair),
@@ -821,7 +824,8 @@ static int run(size_t part)
         cmocka_unit_test(test_readers_end_at_once_where_their_shared_handle_is_closed),
     };
     (void)part;
-    return KW_TEST_RUN_SHARE(tests, start_fakes, stop_fakes);
+    return cmocka_run_group_tests(of_all_parts, start_fakes, stop_fakes) +
+           KW_TEST_RUN_SHARE(others, start_fakes, stop_fakes);
 }
 
 int main(int argc, char **argv)
