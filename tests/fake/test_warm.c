@@ -161,15 +161,16 @@ static void test_pool_min_has_one_to_a_new_primary(void **state)
     kw_close(kw);
 }
 
-/* A host with a loop gets them in its kw_process. */
+/* A host with a loop gets them in its kw_process, where they are kept awake as well. */
 static void test_pool_min_works_in_a_loop(void **state)
 {
     (void)state;
     renew_fakes();
-    kw_client *kw = open_cluster("timeout=2s&pool-min=2");
+    kw_client *kw = open_cluster("timeout=2s&pool-min=2&pool-idle=1s");
     need_map(kw);
     assert_true(kw_fd(kw, NULL) >= 0);
-    KW_TEST_UNTIL(pings_of(0) >= 2 && pings_of(1) >= 2)
+    KW_TEST_UNTIL(pings_of(0) >= 2 && pings_of(1) >= 2 && kw_fake_open(fakes[0]) >= 2 &&
+                  kw_fake_open(fakes[1]) >= 2)
     {
         int wait_ms = kw_timeout(kw);
         kw_test_sleep_ms(wait_ms >= 0 && wait_ms < 5 ? (unsigned)wait_ms : 5);
