@@ -257,13 +257,13 @@ static bool is_fault(const kw_node *node, kw_err code)
 }
 
 /* True where the failure is no more than that the server does not know HELLO, which the next
- * greeting does without. Where the older greeting fails as well, HELLO is tried again. */
+ * greeting does without: it may be so for several dials that were begun at once. Where the older
+ * greeting fails as well, HELLO is tried again. */
 static bool is_of_hello(kw_node *node, const kw_conn *conn)
 {
-    bool was_old = node->is_old;
     node->is_old =
         conn != NULL && conn->was_hung_up && !conn->is_old && node->env->options.protocol != 3;
-    return node->is_old && !was_old;
+    return node->is_old;
 }
 
 /* A dial that says something of the node has failed. */

@@ -459,6 +459,29 @@ static size_t queued_n(kw_lane *lane)
     return n;
 }
 
+/* Two dials at once meet a proxy that hangs up at HELLO: neither is a failure of the server. */
+static void test_connection_hang_up_at_hello_is_no_failure_for_each_dial_at_once(void **state)
+{
+    (void)state;
+    kw_fake_on(fake, KW_FAKE_ALWAYS, "HELLO *", KW_FAKE_STEPS(KW_FAKE_GATE, KW_FAKE_CLOSE));
+    kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "SET *", "+OK");
+    kw_client *kw = kw_test_open("%s?timeout=20s&connect-timeout=20s&share-above=60000", kw_fake_uri(fake));
+    asker askers[2];
+    for (size_t i = 0; i < 2; i++) {
+        asker_start(&askers[i], kw, "SET a b");
+    }
+    KW_TEST_AWAIT(kw_fake_at_gates(fake) == 2);
+    for (size_t i = 0; i < 2; i++) {
+        kw_fake_pass(fake);
+    }
+    for (size_t i = 0; i < 2; i++) {
+        pthread_join(askers[i].thread, NULL);
+    }
+    assert_int_equal(kw_test_stats(kw).connect_failures, 0);
+    assert_int_equal(kw_fake_count(fake, "SET a b"), 2);
+    kw_close(kw);
+}
+
 /* Short commands do not wait for a long reply on the connection that they share: neither what comes
  * while it is read, nor what was queued before it was known to be long. The clock stands still, so
  * that nothing is but what the reply's length does. */
@@ -759,6 +782,7 @@ int main(void)
         TEST(test_connection_large_command_is_not_sent_again_and_again),
         TEST(test_connection_lost_behind_its_greeting_is_closed),
         TEST(test_connection_to_who_hangs_up_at_hello_is_greeted_without),
+        TEST(test_connection_hang_up_at_hello_is_no_failure_for_each_dial_at_once),
         TEST(test_connection_hello_is_tried_again_where_nothing_works),
         TEST(test_connection_long_reply_holds_no_short_one_up),
         TEST(test_connection_left_in_its_greeting_says_nothing_later),

@@ -403,6 +403,7 @@ ssize_t sim_socket_recv(sim_socket *socket, char *data, size_t len)
     if (down->is_ended || socket->is_shut || socket->state == SIM_BROKEN) {
         return 0;
     }
+    socket->quiet_ns = sim_now(); /* who finds nothing looks again a while later */
     return socket->state == SIM_OPEN ? -EAGAIN : -ENOTCONN;
 }
 
