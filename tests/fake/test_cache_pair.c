@@ -303,6 +303,7 @@ static void test_a_silent_read_has_one_deadline_for_all_its_ways(void **state)
     kw_cache_value value = KW_CACHE_VALUE_INIT;
     pair_stage self = begin("stall-timeout=10s", AN_HOUR);
     await_near(self.cache, "key", "1");
+    assert_int_equal(kw_client_set(self.client, NULL, "timeout", "1s"), KW_OK);
     atomic_store(&server.faults, MUTE_READS);
     assert_int_not_equal(kw_cache_get(self.cache, &error, &value, kw_cache_text("other")), KW_OK);
     end(&self);
@@ -634,7 +635,8 @@ static void test_a_refusal_turns_near_off_and_nothing_else(void **state)
 {
     (void)state;
     static const unsigned faults[] = {NO_ID, NO_TRACKING, NO_TARGET};
-    for (size_t i = 0; i < 3; i++) {
+    KW_TEST_SHARE_OUT(i, 3)
+    {
         pair_stage self = begin(STALL, AN_HOUR);
         atomic_store(&server.faults, faults[i]);
         KW_TEST_UNTIL(atomic_load(&told.off_n) > 0)
@@ -801,6 +803,7 @@ static int run(size_t part)
 {
     const struct CMUnitTest of_all_parts[] = {
         cmocka_unit_test(test_bytes_that_nobody_asked_for_end_the_pair),
+        cmocka_unit_test(test_a_refusal_turns_near_off_and_nothing_else),
     };
     const struct CMUnitTest others[] = {
         cmocka_unit_test(test_a_key_is_read_before_its_life_and_tracked_in_one_way),
@@ -816,7 +819,6 @@ static int run(size_t part)
         cmocka_unit_test(test_reads_without_an_answer_ask_for_a_proof),
         cmocka_unit_test(test_answers_to_other_questions_end_the_pair),
         cmocka_unit_test(test_many_messages_hold_no_call_up),
-        cmocka_unit_test(test_a_refusal_turns_near_off_and_nothing_else),
         cmocka_unit_test(test_a_pair_that_fails_while_it_is_opened_is_opened_anew),
         cmocka_unit_test(test_connections_that_are_refused_are_tried_again),
         cmocka_unit_test(test_hits_alone_keep_the_map_fresh_and_tell_events),
