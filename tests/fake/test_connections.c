@@ -465,7 +465,8 @@ static void test_connection_hang_up_at_hello_is_no_failure_for_each_dial_at_once
     (void)state;
     kw_fake_on(fake, KW_FAKE_ALWAYS, "HELLO *", KW_FAKE_STEPS(KW_FAKE_GATE, KW_FAKE_CLOSE));
     kw_fake_on_reply(fake, KW_FAKE_ALWAYS, "SET *", "+OK");
-    kw_client *kw = kw_test_open("%s?timeout=20s&connect-timeout=20s&share-above=60000", kw_fake_uri(fake));
+    kw_client *kw =
+        kw_test_open("%s?timeout=20s&connect-timeout=20s&share-above=60000", kw_fake_uri(fake));
     asker askers[2];
     for (size_t i = 0; i < 2; i++) {
         asker_start(&askers[i], kw, "SET a b");
