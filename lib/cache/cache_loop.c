@@ -36,7 +36,9 @@ static void begin_new(kw_cache_loop *self)
     while (task != NULL) {
         kw_cache_task *next = task->next;
         kw_cache_task_link(self, task);
-        kw_cache_task_begin(task);
+        if (!kw_loop_is_over(self->loop)) {
+            kw_cache_task_begin(task);
+        }
         task = next;
     }
 }
@@ -58,7 +60,7 @@ static void tend(kw_cache_loop *self)
 static void go_over(kw_cache_loop *self)
 {
     kw_cache_task *task = self->tasks;
-    while (task != NULL) {
+    while (task != NULL && !kw_loop_is_over(self->loop)) {
         self->next = task->next;
         kw_cache_task_go_on(task);
         task = self->next;
@@ -71,6 +73,9 @@ static uint64_t process(kw_loop_guest *guest)
     const kw_env *env = &self->cache->topology->env;
     kw_poller_look(&self->poller);
     begin_new(self);
+    if (kw_loop_is_over(self->loop)) {
+        return UINT64_MAX;
+    }
     tend(self);
     go_over(self);
     kw_monitor_lock(&self->monitor);

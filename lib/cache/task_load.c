@@ -36,7 +36,7 @@ static kw_fetch_act load(kw_cache_task *task)
     }
     task->load.how = how;
     kw_cache_task_unref(task);
-    return take_loaded(task);
+    return kw_loop_is_over(task->loop->loop) ? KW_FETCH_WAIT : take_loaded(task);
 }
 
 /* What has come of opening the guard, or of storing by it; WAIT: nothing yet. */

@@ -149,13 +149,6 @@ static void advance(kw_loop *self)
     kw_pipeline_tidy(&self->pipeline);
 }
 
-/* A callback may have forked, in which this is the child, or closed the handle. */
-static inline bool is_over(const kw_loop *self)
-{
-    return self->wants_closing || kw_fork_has_happened(&self->topology->fork) ||
-           kw_loop_at(self->place) != self;
-}
-
 static void count_told(kw_loop *self, const kw_async_command *command)
 {
     self->told_n++;
@@ -223,7 +216,7 @@ static bool deliver(kw_loop *self)
     memset(&self->done, 0, sizeof(self->done));
     for (size_t n = 0; ended.head != NULL && kw_pipeline_may_work(&self->pipeline, n); n++) {
         deliver_one(self, kw_async_commands_pop(&ended));
-        if (is_over(self)) {
+        if (kw_loop_is_over(self)) {
             put_back(self, &ended);
             return false;
         }
@@ -401,7 +394,7 @@ static bool turn(kw_loop *self, bool was_signalled, bool hastens)
     }
     if (self->has_guests) {
         kw_loop_guests_process(self);
-        if (is_over(self)) {
+        if (kw_loop_is_over(self)) {
             return false;
         }
     }

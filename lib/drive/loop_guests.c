@@ -72,7 +72,7 @@ void kw_loop_guests_process(kw_loop *loop)
     loop->next_guest = loop->guests;
     kw_monitor_unlock(&loop->monitor);
     kw_loop_guest *guest;
-    while ((guest = take_next(loop)) != NULL) {
+    while (!kw_loop_is_over(loop) && (guest = take_next(loop)) != NULL) {
         if (guest->watch.socket < 0 &&
             kw_poller_set(&loop->poller, NULL, &guest->watch, guest->fd, POLLIN) != KW_OK) {
             kw_loop_guests_serve_by(

@@ -21,6 +21,14 @@ static inline void kw_loop_begin(kw_loop *self)
     atomic_store_explicit(&self->is_processing, true, memory_order_release);
 }
 
+/* A callback may have forked, in which this is the child, or closed the handle: nothing more is
+ * done in its turn. Asked behind each callback, by the thread that processes. */
+static inline bool kw_loop_is_over(const kw_loop *self)
+{
+    return self->wants_closing || kw_fork_has_happened(&self->topology->fork) ||
+           kw_loop_at(self->place) != self;
+}
+
 /* In loop_inbox.c: gives the pipeline a command; snapshot: that of this moment, or NULL. */
 void kw_loop_add_items(kw_loop *self, kw_async_command *command, const kw_snapshot *snapshot);
 

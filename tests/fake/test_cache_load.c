@@ -5,6 +5,7 @@
 #include "fake/fakes.h"
 
 #include <stdatomic.h>
+#include <unistd.h>
 
 #include "api/client.h"
 #include "support/turn.h"
@@ -339,6 +340,116 @@ static void test_a_guard_that_is_lost_during_a_load_wakes_the_host_once(void **s
     end();
 }
 
+/* What forks inside the host's function: the parent goes on when the child has come back from
+ * kw_process, and ended. */
+static pid_t child;
+
+static void fork_once(void)
+{
+    if (child < 0) {
+        child = fork();
+        if (child > 0) {
+            assert_int_equal(kw_test_wait_child(child), 0);
+        }
+    }
+}
+
+static void fork_on_end(void *arg, const kw_error *error, kw_cache_value *value)
+{
+    on_end(arg, error, value);
+    fork_once();
+}
+
+static kw_cache_loaded fork_and_load(void *arg, kw_cache_load *load)
+{
+    fork_once();
+    return child == 0 ? load_at_once(arg, load) : KW_CACHE_FAILED;
+}
+
+/* Turns of both processes until the parent's calls have ended; n calls were begun, and one of them
+ * may have ended in the child. */
+static void turn_and_fork(const async_fetch *fetches, unsigned n)
+{
+    unsigned ends_n = 0;
+    KW_TEST_UNTIL(ends_n == n)
+    {
+        kw_err code = kw_test_turn(client, 1);
+        ends_n = 0;
+        for (unsigned i = 0; i < n; i++) {
+            ends_n += fetches[i].ends_n;
+        }
+        if (child == 0) {
+            _exit(code == KW_ERR_FORKED && ends_n <= 1 ? 0 : 1);
+        }
+        assert_int_equal(code, KW_OK);
+    }
+    assert_true(child > 0);
+}
+
+/* Calls that fail as soon as they are looked at, of two caches. */
+static void test_a_fork_in_a_callback_leaves_new_calls_to_the_parent(void **state)
+{
+    (void)state;
+    async_fetch fetches[4] = {{0}};
+    child = -1;
+    begin("timeout=20s&queue-max=1", NULL);
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "GET *", KW_FAKE_STEPS(KW_FAKE_STALL));
+    kw_cache *other = kw_cache_open(client, NULL, NULL);
+    kw_cache *const of[] = {cache, other, cache, cache};
+    for (unsigned i = 0; i < 4; i++) {
+        kw_cache_callback callback = {fork_on_end, &fetches[i]};
+        assert_int_equal(kw_cache_get_async(of[i], NULL, kw_cache_text("key"), callback), KW_OK);
+    }
+    turn_and_fork(fetches, 3);
+    kw_cache_close(other);
+    end();
+}
+
+/* Calls that wait for somebody else's load until their time is over. */
+static void test_a_fork_in_a_callback_leaves_calls_that_wait_to_the_parent(void **state)
+{
+    (void)state;
+    async_fetch fetches[3] = {{0}};
+    child = -1;
+    begin("timeout=20s", NULL);
+    hold_time();
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, ACQUIRE, OK(TAKEN));
+    for (unsigned i = 0; i < 3; i++) {
+        char key[2] = {(char)('a' + i), 0};
+        assert_int_equal(kw_cache_fetch_async(cache, NULL, kw_cache_text(key),
+                                              (kw_cache_loader){load_at_once, NULL},
+                                              (kw_cache_callback){fork_on_end, &fetches[i]}),
+                         KW_OK);
+    }
+    KW_TEST_UNTIL(kw_fake_count(fakes[0], ACQUIRE) >= 3)
+    {
+        (void)kw_test_turn(client, 1);
+    }
+    kw_test_turns_for(client, 20);
+    pass_ms(30000);
+    turn_and_fork(fetches, 3);
+    end();
+}
+
+/* A child that comes back from the host's loader stores nothing by the parent's connection. */
+static void test_a_fork_in_a_load_leaves_the_load_to_the_parent(void **state)
+{
+    (void)state;
+    async_fetch fetch = {0};
+    child = -1;
+    begin("timeout=20s", NULL);
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, ACQUIRE, OK(YOURS));
+    assert_int_equal(kw_cache_fetch_async(cache, NULL, kw_cache_text("key"),
+                                          (kw_cache_loader){fork_and_load, NULL},
+                                          (kw_cache_callback){on_end, &fetch}),
+                     KW_OK);
+    turn_and_fork(&fetch, 1);
+    assert_int_equal(fetch.code, KW_ERR_LOAD);
+    end();
+    kw_fake_await_open(fakes[0], 0); /* it has read all that was sent */
+    assert_int_equal(kw_fake_count(fakes[0], "MULTI"), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -347,6 +458,9 @@ int main(void)
         cmocka_unit_test(test_an_old_value_is_given_no_longer_than_its_life),
         cmocka_unit_test(test_an_old_value_is_given_to_those_who_saw_it),
         cmocka_unit_test(test_a_guard_that_is_lost_during_a_load_wakes_the_host_once),
+        cmocka_unit_test(test_a_fork_in_a_callback_leaves_new_calls_to_the_parent),
+        cmocka_unit_test(test_a_fork_in_a_callback_leaves_calls_that_wait_to_the_parent),
+        cmocka_unit_test(test_a_fork_in_a_load_leaves_the_load_to_the_parent),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }
