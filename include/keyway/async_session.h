@@ -98,8 +98,8 @@ KW_API kw_err kw_async_session_call(kw_async_session *session, kw_error *error,
 /* Ends the session, which the caller does not touch any more: commands that were given before are
  * carried out and told first. Then a clean one's connection goes back to the pool; any other is
  * closed, with which the server drops what was watched or queued. Never waits, also in a callback;
- * after kw_close of the handle it frees what is left. In a forked child it sends nothing. NULL is
- * allowed. One thread per object. */
+ * after kw_close of the handle it frees what is left, and is not called while another thread is in
+ * kw_close. In a forked child it sends nothing. NULL is allowed. One thread per object. */
 KW_API void kw_async_session_close(kw_async_session *session);
 
 #ifdef __cplusplus

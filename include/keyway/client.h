@@ -69,9 +69,12 @@ KW_API kw_client *kw_open_config(const kw_config *config, kw_error *error);
 KW_API kw_client *kw_open_shared(kw_client *first, kw_error *error);
 
 /* Ends the handle: calls that other threads are in return KW_ERR_CANCELLED, callbacks that are due
- * are called with it, tickets end with it; then all is freed. No call may begin after it. Called
- * in a callback of kw_process, it takes effect when the callback returns. In a forked child it
- * frees the child's copy and sends nothing. NULL is allowed. Any thread, once. */
+ * are called with it, tickets end with it; then all is freed. No call may begin after it, also on
+ * what was opened on the handle: that is closed or freed before kw_close is called, or, where it
+ * says so itself, when kw_close has returned, and never meanwhile by another thread. Called in a
+ * callback of kw_process, it takes effect when the callback returns, and has returned with
+ * kw_process. In a forked child it frees the child's copy and sends nothing. NULL is allowed. Any
+ * thread, once. */
 KW_API void kw_close(kw_client *client);
 
 /* An orderly end, to be followed by kw_close: from now on the handle takes nothing new, and the

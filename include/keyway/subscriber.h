@@ -118,8 +118,8 @@ KW_API kw_subscriber *kw_subscriber_open(kw_client *client, kw_error *error,
 
 /* Closes a subscriber. Calls that wait on it in other threads return KW_ERR_CANCELLED, which this
  * one waits for; no call may begin any more. Messages that were taken stay; those that were not are
- * dropped. In its own callback it takes effect when that has returned. NULL is allowed. One thread
- * per object. */
+ * dropped. In its own callback it takes effect when that has returned. It begins before kw_close of
+ * the handle, or when that has returned. NULL is allowed. One thread per object. */
 KW_API void kw_subscriber_close(kw_subscriber *subscriber);
 
 /* Adds a topic, at the node where it belongs. Never waits: see kw_subscriber_wait. A topic that is

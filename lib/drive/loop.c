@@ -229,7 +229,7 @@ static kw_err begin(kw_loop *self, kw_error *error, bool *is_mine, bool *was_sig
 {
     kw_err code = KW_OK;
     kw_monitor_lock(&self->monitor);
-    *is_mine = !self->is_processing;
+    *is_mine = !self->is_processing && !self->wants_closing;
     if (*is_mine) {
         kw_loop_begin(self);
         self->has_guests = self->guests != NULL;
@@ -413,6 +413,14 @@ static bool turn(kw_loop *self, bool was_signalled, bool hastens)
     }
 }
 
+/* Whoever waits for the turn's end to leave the loop is waited for by the handle's end. */
+static void leave_closed(kw_loop *self)
+{
+    kw_monitor_lock(&self->monitor);
+    atomic_store(&self->is_processing, false);
+    kw_monitor_unlock(&self->monitor);
+}
+
 static kw_err process(kw_loop *self, kw_error *error, bool hastens)
 {
     bool is_mine;
@@ -422,6 +430,7 @@ static kw_err process(kw_loop *self, kw_error *error, bool hastens)
         return code;
     }
     if (self->wants_closing) {
+        leave_closed(self);
         return kw_error_set(error, KW_ERR_CANCELLED, KW_EFFECT_NONE,
                             "a callback has closed the handle");
     }

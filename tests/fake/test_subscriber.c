@@ -723,6 +723,46 @@ static void test_subscriber_closed_lets_takers_go(void **state)
     }
 }
 
+static void *close_subscriber(void *arg)
+{
+    kw_subscriber_close(arg);
+    return NULL;
+}
+
+static pthread_t closer;
+
+/* Closes the handle while another thread closes a subscriber, which waits for the end of this turn.
+ */
+static void close_beside(void *arg, kw_reply *reply, const kw_error *error)
+{
+    party *self = arg;
+    (void)error;
+    kw_reply_free(reply);
+    assert_int_equal(pthread_create(&closer, NULL, close_subscriber, self->subscriber), 0);
+    kw_test_await_calls(self->client, 2); /* kw_process is one */
+    kw_close(self->client);
+}
+
+static void test_subscriber_closed_beside_a_callback_that_closes_the_handle(void **state)
+{
+    (void)state;
+    listener heard = {.closes_subscriber = false};
+    kw_subscriber_options options = KW_SUBSCRIBER_OPTIONS_INIT;
+    options.fn = on_message;
+    options.arg = &heard;
+    party self = join_one(&options);
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "GET *", ":1");
+    kw_callback callback = {close_beside, &self};
+    assert_int_equal(kw_command_async(self.client, NULL, callback, "GET foo"), KW_OK);
+    kw_err code = KW_OK;
+    KW_TEST_UNTIL(code != KW_OK)
+    {
+        code = kw_test_turn(self.client, 20);
+    }
+    assert_int_equal(code, KW_ERR_CANCELLED);
+    (void)kw_test_join(closer);
+}
+
 static void test_subscriber_of_a_drained_handle_waits_no_more(void **state)
 {
     (void)state;
@@ -862,6 +902,7 @@ static int run(size_t part)
         cmocka_unit_test(test_subscriber_in_the_loop_comes_back_at_once),
         cmocka_unit_test(test_subscriber_in_the_loop_gets_what_a_wait_has_read),
         cmocka_unit_test(test_subscriber_closed_lets_takers_go),
+        cmocka_unit_test(test_subscriber_closed_beside_a_callback_that_closes_the_handle),
         cmocka_unit_test(test_subscriber_of_a_drained_handle_waits_no_more),
         cmocka_unit_test(test_subscriber_is_left_alone_by_forked_children),
         cmocka_unit_test(test_subscriber_goes_on_where_memory_fails),
