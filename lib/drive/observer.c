@@ -91,7 +91,7 @@ static void write_verdict(char *out, size_t out_len, const kw_reply *reply)
                        kw_bytes_starts(text, "REDIRECT ");
     size_t len = 0;
     while (len < text.len && len < out_len - 1 && (is_redirect || text.data[len] != ' ') &&
-           text.data[len] > 0x1f) {
+           text.data[len] > 0x1f && text.data[len] < 0x7f) {
         out[len] = text.data[len];
         len++;
     }

@@ -202,9 +202,11 @@ static bool has_failed(const kw_pin_command *command, const kw_item *item, kw_er
 static void void_behind(kw_pin *pin, kw_pin_command *from, const kw_item *failed)
 {
     const kw_error *failure = &failed->retry_state->failure;
-    kw_bytes said = failed->request.reply != NULL ? kw_reply_bytes(failed->request.reply)
-                                                  : kw_bytes_of(failure->text);
-    bool is_story = failed->request.reply == NULL && said.len > 0;
+    const kw_reply *reply = failed->request.reply;
+    char shown[sizeof(pin->void_reason)];
+    kw_bytes said = kw_bytes_of(
+        reply != NULL ? kw_bytes_show(shown, sizeof(shown), kw_reply_bytes(reply)) : failure->text);
+    bool is_story = reply == NULL && said.len > 0;
     snprintf(pin->void_reason, sizeof(pin->void_reason), "%s%s%.*s",
              is_story ? "" : kw_plan_name(&failed->plan), is_story ? "" : ": ", (int)said.len,
              said.data);

@@ -175,17 +175,17 @@ static void test_async_session_given_ahead_of_a_failure_is_not_sent(void **state
 {
     (void)state;
     open_session();
-    kw_fake_on_reply(fakes[1], 1, "MULTI", "%s", "-ERR no transactions today");
+    kw_fake_on_reply(fakes[1], 1, "MULTI", "%s", "-ERR no transactions\ntoday");
     answer_all();
     tell(0, "MULTI");
     tell(1, "SET foo 1");
     tell(2, "EXEC");
     wait_for(0, 3);
-    is_text(0, "ERR no transactions");
+    is_text(0, "ERR no transactions\n");
     is_failure(1, KW_ERR_ORDER, KW_EFFECT_NONE);
     is_failure(2, KW_ERR_ORDER, KW_EFFECT_NONE);
     assert_non_null(strstr(answers[2].error.text, ": given behind a command of the session that "
-                                                  "failed: MULTI: ERR no transactions today"));
+                                                  "failed: MULTI: ERR no transactions\\x0atoday"));
     assert_int_equal(kw_fake_count(fakes[1], "SET *") + kw_fake_count(fakes[1], "EXEC"), 0);
     tell(3, "MULTI");
     tell(4, "SET foo 1");
