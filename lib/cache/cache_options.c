@@ -12,6 +12,10 @@
 /* Of less, tables would leave nothing for values. */
 #define NEAR_BYTES_MIN 65536
 
+/* A terabyte, or where that is less half of what this machine can name. */
+#define NEAR_BYTES_MAX                                                                             \
+    (SIZE_MAX / 2 < UINT64_C(1) << 40 ? (uint64_t)(SIZE_MAX / 2) : UINT64_C(1) << 40)
+
 #define AT(member) false, offsetof(kw_cache_options, member)
 
 static const kw_option_row rows[] = {
@@ -30,7 +34,7 @@ static const kw_option_row rows[] = {
     /* loads at a time in this process */
     {"loads-max", "32", KW_OPTION_COUNT, AT(loads_max), 1, 65535},
     /* memory of this process for values, all counted; 0 is none */
-    {"near-bytes", "0", KW_OPTION_SIZE, AT(near_bytes), 0, UINT64_C(1) << 40},
+    {"near-bytes", "0", KW_OPTION_SIZE, AT(near_bytes), 0, NEAR_BYTES_MAX},
     /* life of a value in this process' memory */
     {"near-ttl", "1m", KW_OPTION_DURATION, AT(near_ttl_ms), 1, 365 * DAY_MS},
     /* bound on how old a value from this process' memory may be */
