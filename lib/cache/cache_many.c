@@ -84,7 +84,7 @@ typedef struct rest {
     kw_buf encoded;
 } rest;
 
-static kw_err add(rest *self, const char *name, kw_bytes key)
+static kw_err add(rest *self, kw_error *error, const char *name, kw_bytes key)
 {
     kw_cache *cache = self->many->cache;
     kw_bytes argv[2] = {kw_bytes_of(name), key};
@@ -93,28 +93,28 @@ static kw_err add(rest *self, const char *name, kw_bytes key)
     task.closing = cache->closing;
     kw_item *item = &self->items[self->n];
     kw_item_init(item);
-    kw_err code = kw_plan_make(&item->plan, cache->topology, self->many->error, &task);
+    kw_err code = kw_plan_make(&item->plan, cache->topology, error, &task);
     if (code != KW_OK) {
         return code;
     }
     self->n++;
     size_t before = self->encoded.len;
     if (!kw_resp_append(&self->encoded, argv, 2)) {
-        return kw_error_set(self->many->error, KW_ERR_NOMEM, KW_EFFECT_NONE,
-                            "no memory to encode %s", name);
+        return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to encode %s", name);
     }
     item->request.bytes.len = self->encoded.len - before;
     return KW_OK;
 }
 
-static kw_err add_all(rest *self)
+static kw_err add_all(rest *self, kw_error *error)
 {
     many_keys *many = self->many;
     kw_err code = KW_OK;
     for (size_t i = 0; i < many->n && code == KW_OK; i++) {
         if (is_open(many, i)) {
-            code = add(self, "GET", key_at(many, i));
-            code = code == KW_OK && self->width == 2 ? add(self, "PTTL", key_at(many, i)) : code;
+            code = add(self, error, "GET", key_at(many, i));
+            code = code == KW_OK && self->width == 2 ? add(self, error, "PTTL", key_at(many, i))
+                                                     : code;
         }
     }
     if (code != KW_OK) {
@@ -180,17 +180,15 @@ static void read_rest(many_keys *many, size_t open_n)
     self.width = kw_cache_options_extra_ms(&many->cache->options) > 0 ? 2 : 1;
     self.items = kw_mem_resize(mem, NULL, open_n * self.width, sizeof(self.items[0]));
     kw_buf_init(&self.encoded, mem, NULL, 0);
-    kw_err code = KW_ERR_NOMEM;
-    if (self.items != NULL) {
-        code = add_all(&self);
-    } else {
-        kw_error_set(many->error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for so many keys");
-    }
+    kw_error failure = kw_error_none();
+    kw_err code = self.items != NULL ? add_all(&self, &failure)
+                                     : kw_error_set(&failure, KW_ERR_NOMEM, KW_EFFECT_NONE,
+                                                    "no memory for so many keys");
     if (code == KW_OK) {
         (void)kw_pipeline_all(many->cache->topology, self.items, self.n, many->deadline_ns);
         give_all(&self);
     } else {
-        many->code = many->code == KW_OK ? code : many->code;
+        note_failure(many, code, &failure);
     }
     for (size_t i = 0; i < self.n; i++) {
         kw_item_fini(&self.items[i], mem);
