@@ -56,7 +56,8 @@ kw_err kw_transaction_vadd(kw_transaction *transaction, kw_error *error, const c
                            va_list values)
 {
     if (transaction == NULL || format == NULL) {
-        return kw_error_refuse(error, KW_ERR_ARGUMENT, "transaction or format is NULL");
+        kw_err wrong = kw_error_refuse(error, KW_ERR_ARGUMENT, "transaction or format is NULL");
+        return transaction != NULL ? given(transaction, wrong) : wrong;
     }
     kw_args args;
     kw_args_init(&args, &transaction->whole.mem);
