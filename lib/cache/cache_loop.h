@@ -10,7 +10,8 @@ typedef enum kw_cache_task_kind {
     KW_CACHE_TASK_GET,
     KW_CACHE_TASK_FETCH,
     KW_CACHE_TASK_PUT,
-    KW_CACHE_TASK_FORGET
+    KW_CACHE_TASK_FORGET,
+    KW_CACHE_TASK_TELL /* a fetch's lease, without a callback */
 } kw_cache_task_kind;
 
 /* What is wanted. */

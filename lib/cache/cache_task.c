@@ -295,11 +295,31 @@ static void drop_reply(void *arg, kw_reply *reply, const kw_error *error)
     kw_reply_free(reply);
 }
 
-/* Tells the lease something, and waits for no answer. */
-static void tell(kw_cache_task *task)
+/* Tells the lease something, by a task of its own: nobody waits for the answer, and a server may
+ * have lost the script. */
+static void tell(const kw_cache_task *task)
 {
-    task->asked = task->fetch.ask;
-    task->is_whole = false;
+    kw_cache_task_wish wish = {.kind = KW_CACHE_TASK_TELL, .key = kw_cache_task_key(task)};
+    kw_cache_task *own = kw_cache_task_new(task->loop, &wish);
+    if (own == NULL) {
+        return; /* the lease ends by itself */
+    }
+    own->fetch.token = task->fetch.token;
+    atomic_fetch_add(&own->loop->tasks_n, 1);
+    kw_cache_task_link(own->loop, own);
+    kw_error failure = kw_error_none();
+    kw_cache_value none = KW_CACHE_VALUE_INIT;
+    kw_lease_ask asked = kw_fetch_ask_of(&own->fetch, task->fetch.ask.act);
+    if (!ask(own, &failure, &asked, false)) {
+        end(own, &failure, &none);
+    }
+}
+
+/* The cache is closed, and hears no answer: the script comes with it. */
+static void release(kw_cache_task *task)
+{
+    task->asked = kw_fetch_ask_of(&task->fetch, KW_LEASE_RELEASE);
+    task->is_whole = true;
     (void)send_asked(task, NULL, (kw_callback){drop_reply, NULL}, 0);
 }
 
@@ -399,8 +419,7 @@ void kw_cache_task_cancel(kw_cache_task *task, bool has_forked)
         task->tracking.read = NULL;
         close_link(task, true);
     } else if (task->fetch.has_lease) {
-        task->fetch.ask = kw_fetch_ask_of(&task->fetch, KW_LEASE_RELEASE);
-        tell(task);
+        release(task);
     }
     kw_fetch_cancel(&task->fetch);
     end(task, &failure, &none);

@@ -20,8 +20,11 @@
     ":60000\r\n"
 #define OK(text) KW_FAKE_STEPS(KW_FAKE_SEND(text))
 
+#define LOST "-NOSCRIPT No matching script. Please use EVAL.\r\n"
+
 static kw_client *client;
 static kw_cache *cache;
+static bool has_lost_script; /* when a lease is given back */
 
 static void begin(const char *uri_options, const char *options)
 {
@@ -29,6 +32,9 @@ static void begin(const char *uri_options, const char *options)
     renew_servers();
     kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "WATCH *", OK("+OK\r\n"));
     kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "UNWATCH", OK("+OK\r\n"));
+    if (has_lost_script) {
+        kw_fake_on(fakes[0], KW_FAKE_ALWAYS, RELEASE, OK(LOST));
+    }
     kw_fake_on(fakes[0], KW_FAKE_ALWAYS, RELEASE, OK(":0\r\n"));
     client = kw_test_open("redis://%s?%s", kw_fake_address(fakes[0]), uri_options);
     cache = kw_cache_open(client, &error, options);
@@ -340,6 +346,58 @@ static void test_a_guard_that_is_lost_during_a_load_wakes_the_host_once(void **s
     end();
 }
 
+static kw_cache_loaded load_nothing(void *arg, kw_cache_load *load)
+{
+    (void)arg;
+    (void)load;
+    return KW_CACHE_FAILED;
+}
+
+/* SCRIPT FLUSH behind the lease: it is given back with the script's text, in the loop as in calls,
+ * and where the cache is closed meanwhile. */
+static void test_a_lease_is_given_back_where_the_script_is_lost(void **state)
+{
+    (void)state;
+    for (int way = 0; way < 3; way++) {
+        kw_error error = KW_ERROR_INIT;
+        kw_cache_value value = KW_CACHE_VALUE_INIT;
+        async_fetch fetch = {0};
+        kw_cache_callback callback = {on_end, &fetch};
+        has_lost_script = true;
+        begin("timeout=20s", NULL);
+        has_lost_script = false;
+        kw_fake_on(fakes[0], KW_FAKE_ALWAYS, ACQUIRE, OK(YOURS));
+        kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "EVAL *", OK(":0\r\n"));
+        under_way = NULL;
+        if (way == 0) {
+            assert_int_equal(kw_cache_fetch(cache, &error, &value, kw_cache_text("key"),
+                                            (kw_cache_loader){load_nothing, NULL}),
+                             KW_ERR_LOAD);
+        } else {
+            kw_cache_load_fn fn = way == 1 ? load_nothing : load_later;
+            assert_int_equal(kw_cache_fetch_async(cache, &error, kw_cache_text("key"),
+                                                  (kw_cache_loader){fn, NULL}, callback),
+                             KW_OK);
+        }
+        if (way == 2) {
+            KW_TEST_UNTIL(under_way != NULL)
+            {
+                (void)kw_test_turn(client, 1);
+            }
+            kw_cache_close(cache);
+            cache = NULL;
+            kw_cache_load_end(under_way, KW_CACHE_FAILED);
+        }
+        KW_TEST_UNTIL(kw_fake_count(fakes[0], "EVAL *") == 1)
+        {
+            (void)kw_test_turn(client, 1);
+        }
+        assert_int_equal(fetch.ends_n, way == 0 ? 0 : 1);
+        assert_int_equal(fetch.code, way == 0 ? KW_OK : way == 1 ? KW_ERR_LOAD : KW_ERR_CANCELLED);
+        end();
+    }
+}
+
 /* What forks inside the host's function: the parent goes on when the child has come back from
  * kw_process, and ended. */
 static pid_t child;
@@ -458,6 +516,7 @@ int main(void)
         cmocka_unit_test(test_an_old_value_is_given_no_longer_than_its_life),
         cmocka_unit_test(test_an_old_value_is_given_to_those_who_saw_it),
         cmocka_unit_test(test_a_guard_that_is_lost_during_a_load_wakes_the_host_once),
+        cmocka_unit_test(test_a_lease_is_given_back_where_the_script_is_lost),
         cmocka_unit_test(test_a_fork_in_a_callback_leaves_new_calls_to_the_parent),
         cmocka_unit_test(test_a_fork_in_a_callback_leaves_calls_that_wait_to_the_parent),
         cmocka_unit_test(test_a_fork_in_a_load_leaves_the_load_to_the_parent),
