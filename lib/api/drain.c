@@ -14,6 +14,9 @@
 /* Other threads' calls tell nobody of their end: it is looked for this often. */
 #define LOOK_MS 2
 
+/* And where a descriptor stays readable, which another thread sees to. */
+#define READABLE_NS (KW_NS_PER_MS / 10)
+
 /* What has not ended. */
 typedef struct remains {
     size_t calls_n;    /* of other threads */
@@ -52,6 +55,14 @@ static kw_err work(kw_client *client, kw_error *error, remains *left)
     return KW_OK;
 }
 
+static void nap(const kw_env *env, uint64_t until_ns, uint64_t most_ns)
+{
+    uint64_t now_ns = kw_env_now(env);
+    uint64_t left_ns = until_ns > now_ns ? until_ns - now_ns : 0;
+    struct timespec span = {0, (long)(left_ns < most_ns ? left_ns : most_ns)};
+    nanosleep(&span, NULL);
+}
+
 /* Waits until a loop has something, or a while, which ends at the deadline. */
 static void wait_a_little(kw_client *client, uint64_t now_ns, uint64_t deadline_ns)
 {
@@ -67,9 +78,9 @@ static void wait_a_little(kw_client *client, uint64_t now_ns, uint64_t deadline_
         }
     }
     bool has_waited = n > 0 && transport->poll_fn(transport->arg, entries, n, wait_ms) == 0;
-    if (!has_waited) { /* a descriptor that another thread sees to may stay readable for long */
-        struct timespec span = {0, n > 0 ? 100000L : wait_ms * 1000000L};
-        nanosleep(&span, NULL);
+    if (!has_waited) {
+        uint64_t most_ns = n > 0 ? READABLE_NS : LOOK_MS * KW_NS_PER_MS;
+        nap(&client->topology->env, deadline_ns, most_ns);
     }
 }
 
