@@ -10,17 +10,6 @@
 
 #include <string.h>
 
-static kw_bytes bytes_of(kw_cache_bytes bytes)
-{
-    kw_bytes own = {bytes.data, bytes.len};
-    return own;
-}
-
-static bool is_wrong(kw_cache_bytes bytes)
-{
-    return bytes.data == NULL && bytes.len > 0;
-}
-
 kw_cache *kw_cache_open(kw_client *client, kw_error *error, const char *options)
 {
     kw_cache_options own;
@@ -71,7 +60,7 @@ void kw_cache_close(kw_cache *cache)
  * kw_client_leave. */
 static kw_err enter(kw_cache *cache, kw_error *error, kw_cache_bytes key)
 {
-    if (cache == NULL || is_wrong(key)) {
+    if (cache == NULL || kw_cache_is_wrong(kw_cache_bytes_of(key))) {
         return kw_error_refuse(error, KW_ERR_ARGUMENT, "cache or key is NULL");
     }
     if (kw_fork_has_happened(&cache->fork)) {
@@ -97,8 +86,8 @@ static kw_err clear(kw_cache_value *value, kw_error *error)
  * as well, and after what else there is to be done: there may be no other calls. */
 static bool is_near(kw_cache *cache, kw_cache_value *value, kw_cache_bytes key)
 {
-    bool may_be = cache != NULL && cache->near != NULL && !is_wrong(key) &&
-                  !kw_fork_has_happened(&cache->fork);
+    bool may_be = cache != NULL && cache->near != NULL &&
+                  !kw_cache_is_wrong(kw_cache_bytes_of(key)) && !kw_fork_has_happened(&cache->fork);
     if (!may_be) {
         return false;
     }
@@ -109,7 +98,7 @@ static bool is_near(kw_cache *cache, kw_cache_value *value, kw_cache_bytes key)
         kw_tracker_tend(cache->tracker, now_ns);
         kw_client_leave(cache->client);
     }
-    return kw_cache_find_near(cache, value, bytes_of(key), now_ns);
+    return kw_cache_find_near(cache, value, kw_cache_bytes_of(key), now_ns);
 }
 
 kw_err kw_cache_get(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_cache_bytes key)
@@ -120,7 +109,7 @@ kw_err kw_cache_get(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_
     }
     code = code == KW_OK ? enter(cache, error, key) : code;
     if (code == KW_OK) {
-        code = kw_cache_do_get(cache, error, value, bytes_of(key));
+        code = kw_cache_do_get(cache, error, value, kw_cache_bytes_of(key));
         kw_client_leave(cache->client);
     }
     return code;
@@ -148,8 +137,9 @@ kw_err kw_cache_get_many(kw_cache *cache, kw_error *error, kw_cache_value *value
     }
     kw_err code = KW_OK;
     for (size_t i = 0; i < n && code == KW_OK; i++) {
-        code = is_wrong(keys[i]) ? kw_error_refuse(error, KW_ERR_ARGUMENT, "a key is NULL")
-                                 : clear(&values[i], error);
+        code = kw_cache_is_wrong(kw_cache_bytes_of(keys[i]))
+                   ? kw_error_refuse(error, KW_ERR_ARGUMENT, "a key is NULL")
+                   : clear(&values[i], error);
     }
     if (code != KW_OK || get_near_ones(cache, values, keys, n) == 0) {
         return code;
@@ -174,7 +164,7 @@ kw_err kw_cache_fetch(kw_cache *cache, kw_error *error, kw_cache_value *value, k
     }
     code = code == KW_OK ? enter(cache, error, key) : code;
     if (code == KW_OK) {
-        code = kw_cache_do_fetch(cache, error, value, bytes_of(key), &loader);
+        code = kw_cache_do_fetch(cache, error, value, kw_cache_bytes_of(key), &loader);
         kw_client_leave(cache->client);
     }
     return code;
@@ -182,10 +172,11 @@ kw_err kw_cache_fetch(kw_cache *cache, kw_error *error, kw_cache_value *value, k
 
 kw_err kw_cache_put(kw_cache *cache, kw_error *error, kw_cache_bytes key, kw_cache_bytes value)
 {
-    kw_err code = is_wrong(value) ? kw_error_refuse(error, KW_ERR_ARGUMENT, "value is NULL")
-                                  : enter(cache, error, key);
+    kw_err code = kw_cache_is_wrong(kw_cache_bytes_of(value))
+                      ? kw_error_refuse(error, KW_ERR_ARGUMENT, "value is NULL")
+                      : enter(cache, error, key);
     if (code == KW_OK) {
-        code = kw_cache_do_put(cache, error, bytes_of(key), bytes_of(value));
+        code = kw_cache_do_put(cache, error, kw_cache_bytes_of(key), kw_cache_bytes_of(value));
         kw_client_leave(cache->client);
     }
     return code;
@@ -195,7 +186,7 @@ kw_err kw_cache_forget(kw_cache *cache, kw_error *error, kw_cache_bytes key)
 {
     kw_err code = enter(cache, error, key);
     if (code == KW_OK) {
-        code = kw_cache_do_forget(cache, error, bytes_of(key));
+        code = kw_cache_do_forget(cache, error, kw_cache_bytes_of(key));
         kw_client_leave(cache->client);
     }
     return code;

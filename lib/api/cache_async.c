@@ -6,16 +6,6 @@
 #include "base/error.h"
 #include "cache/cache_loop.h"
 
-static kw_bytes bytes_of(kw_cache_bytes bytes)
-{
-    return (kw_bytes){bytes.data, bytes.len};
-}
-
-static bool is_wrong(kw_bytes bytes)
-{
-    return bytes.data == NULL && bytes.len > 0;
-}
-
 /* The handle was entered. */
 static kw_err add(kw_cache *cache, kw_error *error, const kw_cache_task_wish *wish)
 {
@@ -33,8 +23,8 @@ static kw_err add(kw_cache *cache, kw_error *error, const kw_cache_task_wish *wi
 
 static kw_err submit(kw_cache *cache, kw_error *error, const kw_cache_task_wish *wish)
 {
-    if (cache == NULL || wish->callback.fn == NULL || is_wrong(wish->key) ||
-        is_wrong(wish->value)) {
+    if (cache == NULL || wish->callback.fn == NULL || kw_cache_is_wrong(wish->key) ||
+        kw_cache_is_wrong(wish->value)) {
         return kw_error_refuse(error, KW_ERR_ARGUMENT,
                                "cache, callback.fn, the key or the value is NULL");
     }
@@ -54,7 +44,7 @@ kw_err kw_cache_get_async(kw_cache *cache, kw_error *error, kw_cache_bytes key,
                           kw_cache_callback callback)
 {
     kw_cache_task_wish wish = {
-        .kind = KW_CACHE_TASK_GET, .key = bytes_of(key), .callback = callback};
+        .kind = KW_CACHE_TASK_GET, .key = kw_cache_bytes_of(key), .callback = callback};
     return submit(cache, error, &wish);
 }
 
@@ -62,7 +52,7 @@ kw_err kw_cache_fetch_async(kw_cache *cache, kw_error *error, kw_cache_bytes key
                             kw_cache_loader loader, kw_cache_callback callback)
 {
     kw_cache_task_wish wish = {
-        .kind = KW_CACHE_TASK_FETCH, .key = bytes_of(key), .callback = callback};
+        .kind = KW_CACHE_TASK_FETCH, .key = kw_cache_bytes_of(key), .callback = callback};
     wish.loader = loader;
     if (loader.fn == NULL) {
         return kw_error_refuse(error, KW_ERR_ARGUMENT, "the loader's function is NULL");
@@ -74,8 +64,8 @@ kw_err kw_cache_put_async(kw_cache *cache, kw_error *error, kw_cache_bytes key,
                           kw_cache_bytes value, kw_cache_callback callback)
 {
     kw_cache_task_wish wish = {
-        .kind = KW_CACHE_TASK_PUT, .key = bytes_of(key), .callback = callback};
-    wish.value = bytes_of(value);
+        .kind = KW_CACHE_TASK_PUT, .key = kw_cache_bytes_of(key), .callback = callback};
+    wish.value = kw_cache_bytes_of(value);
     return submit(cache, error, &wish);
 }
 
@@ -83,6 +73,6 @@ kw_err kw_cache_forget_async(kw_cache *cache, kw_error *error, kw_cache_bytes ke
                              kw_cache_callback callback)
 {
     kw_cache_task_wish wish = {
-        .kind = KW_CACHE_TASK_FORGET, .key = bytes_of(key), .callback = callback};
+        .kind = KW_CACHE_TASK_FORGET, .key = kw_cache_bytes_of(key), .callback = callback};
     return submit(cache, error, &wish);
 }

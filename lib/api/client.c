@@ -16,10 +16,9 @@ static kw_client *no_memory(kw_error *error)
     return NULL;
 }
 
-/* While other threads' calls leave a handle that is being closed. */
-static void pause_ms(long ms)
+void kw_client_nap(void)
 {
-    struct timespec span = {0, ms * 1000000L};
+    struct timespec span = {0, 1000000L};
     nanosleep(&span, NULL);
 }
 
@@ -80,15 +79,10 @@ kw_client *kw_open(const char *uri, kw_error *error)
     return client;
 }
 
-static const kw_client_part *part_at(kw_client *client, size_t kind)
-{
-    return atomic_load_explicit(&client->parts[kind], memory_order_acquire);
-}
-
 static void abandon_parts(kw_client *client)
 {
     for (size_t i = 0; i < KW_CLIENT_PARTS_N; i++) {
-        const kw_client_part *part = part_at(client, i);
+        const kw_client_part *part = kw_client_part_at(client, i);
         if (part != NULL) {
             part->abandon_fn(client);
         }
@@ -98,7 +92,7 @@ static void abandon_parts(kw_client *client)
 static void end_parts(kw_client *client)
 {
     for (size_t i = 0; i < KW_CLIENT_PARTS_N; i++) {
-        const kw_client_part *part = part_at(client, i);
+        const kw_client_part *part = kw_client_part_at(client, i);
         if (part != NULL) {
             part->end_fn(client);
         }
@@ -108,7 +102,7 @@ static void end_parts(kw_client *client)
 static void wake_parts(kw_client *client)
 {
     for (size_t i = 0; i < KW_CLIENT_PARTS_N; i++) {
-        const kw_client_part *part = part_at(client, i);
+        const kw_client_part *part = kw_client_part_at(client, i);
         if (part != NULL) {
             part->wake_fn(client);
         }
@@ -117,7 +111,7 @@ static void wake_parts(kw_client *client)
 
 static bool defers_close(kw_client *client)
 {
-    const kw_client_part *part = part_at(client, KW_CLIENT_CALLBACKS);
+    const kw_client_part *part = kw_client_part_at(client, KW_CLIENT_CALLBACKS);
     return part != NULL && part->defers_close_fn(client);
 }
 
@@ -149,7 +143,7 @@ void kw_client_close(kw_client *client)
     while (atomic_load(&client->calls_n) > 1) { /* this thread is inside, for who forks now */
         kw_topology_wake_all(client->topology);
         wake_parts(client);
-        pause_ms(1);
+        kw_client_nap();
     }
     end_parts(client);
     free_client(client);
@@ -241,7 +235,7 @@ static kw_err enter_in_child(kw_client *client, kw_error *error)
                                 "open one in the child");
         }
         none = 0;
-        pause_ms(1);
+        kw_client_nap();
     }
     if (kw_fork_has_happened(&client->fork)) {
         code = reopen(client);
@@ -290,7 +284,7 @@ void kw_client_need_part(kw_client *client, kw_client_part_kind kind, const kw_c
 static void tend_parts(kw_client *client)
 {
     for (size_t i = 0; i < KW_CLIENT_PARTS_N; i++) {
-        const kw_client_part *part = part_at(client, i);
+        const kw_client_part *part = kw_client_part_at(client, i);
         if (part != NULL) {
             part->tend_fn(client);
         }

@@ -55,6 +55,12 @@ struct kw_client {
     unsigned generations_n;                          /* how often a forked child has started anew */
 };
 
+/* NULL: not used yet. */
+static inline const kw_client_part *kw_client_part_at(kw_client *client, size_t kind)
+{
+    return atomic_load_explicit(&client->parts[kind], memory_order_acquire);
+}
+
 /* Before any lock is taken: a child whose count is 0 finds no lock held. */
 static inline void kw_client_count_in(kw_client *client)
 {
@@ -103,6 +109,9 @@ void kw_client_need_part(kw_client *client, kw_client_part_kind kind, const kw_c
 /* kw_client_leave behind commands of which failures_n ended without a reply; goes on with tickets
  * that nobody waits for, and with subscribers, first. */
 void kw_client_leave_calls(kw_client *client, uint64_t commands_n, uint64_t failures_n);
+
+/* A millisecond, while other threads leave what is being closed. */
+void kw_client_nap(void);
 
 /* kw_close of a handle that is in no callback. The handle was entered. */
 void kw_client_close(kw_client *client);

@@ -12,8 +12,6 @@
 #include "base/error.h"
 #include "route/slot.h"
 
-#include <string.h>
-
 static uint64_t deadline_of(const kw_client *client)
 {
     return kw_env_now(&client->topology->env) +
@@ -75,14 +73,6 @@ kw_err kw_client_set_login(kw_client *client, kw_error *error, const char *user,
     return code;
 }
 
-static void write_name(char *out, size_t out_len, const kw_node *node)
-{
-    size_t len = strlen(node->name);
-    len = len < out_len ? len : out_len - 1;
-    memcpy(out, node->name, len);
-    out[len] = '\0';
-}
-
 kw_err kw_client_slot_node(kw_client *client, kw_error *error, char *node, size_t node_len,
                            unsigned slot)
 {
@@ -108,7 +98,7 @@ kw_err kw_client_slot_node(kw_client *client, kw_error *error, char *node, size_
             code = kw_error_set(error, KW_ERR_NOT_SERVED, KW_EFFECT_NONE, "no node serves slot %u",
                                 slot);
         } else {
-            write_name(node, node_len, owner);
+            kw_node_write_name(node, node_len, owner);
         }
         kw_snapshot_unref(snapshot);
     }
@@ -135,7 +125,7 @@ kw_err kw_client_key_node(kw_client *client, kw_error *error, char *node, size_t
         if (owner == NULL) {
             code = kw_error_set(error, KW_ERR_NOT_SERVED, KW_EFFECT_NONE, "no node has this key");
         } else {
-            write_name(node, node_len, owner);
+            kw_node_write_name(node, node_len, owner);
         }
         kw_snapshot_unref(snapshot);
     }

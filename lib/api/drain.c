@@ -30,18 +30,13 @@ static bool is_empty(const remains *left)
     return left->calls_n == 0 && left->commands_n == 0 && left->sessions_n == 0;
 }
 
-static const kw_client_part *part_at(kw_client *client, size_t kind)
-{
-    return atomic_load_explicit(&client->parts[kind], memory_order_acquire);
-}
-
 /* Goes on with all that needs somebody to do so. Failure: a callback has ended the handle, or its
  * process, or is what this is called in. */
 static kw_err work(kw_client *client, kw_error *error, remains *left)
 {
     left->commands_n = 0;
     for (size_t i = 0; i < KW_CLIENT_PARTS_N; i++) {
-        const kw_client_part *part = part_at(client, i);
+        const kw_client_part *part = kw_client_part_at(client, i);
         size_t open_n = 0;
         kw_err code = part != NULL ? part->work_fn(client, error, &open_n) : KW_OK;
         if (code != KW_OK) {
@@ -71,7 +66,7 @@ static void wait_a_little(kw_client *client, uint64_t now_ns, uint64_t deadline_
     struct pollfd entries[KW_CLIENT_PARTS_N];
     size_t n = 0;
     for (size_t i = 0; i < KW_CLIENT_PARTS_N; i++) {
-        const kw_client_part *part = part_at(client, i);
+        const kw_client_part *part = kw_client_part_at(client, i);
         const kw_loop *loop = part != NULL ? part->loop_fn(client) : NULL;
         if (loop != NULL) {
             entries[n++] = (struct pollfd){loop->poller.fd, POLLIN, 0};

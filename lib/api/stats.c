@@ -8,7 +8,6 @@
 #include "api/node_list.h"
 #include "topology/lag.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static uint64_t load(atomic_uint_fast64_t *counter)
@@ -101,11 +100,6 @@ kw_err kw_client_stats(kw_client *client, kw_stats *stats)
     return KW_OK;
 }
 
-static void write_name(char *out, size_t out_len, const kw_node *node)
-{
-    snprintf(out, out_len, "%.*s", (int)out_len - 1, node->name);
-}
-
 /* What the ring says of a member. */
 static void read_member(kw_node_stats *stats, const kw_map *map, size_t shard)
 {
@@ -130,7 +124,7 @@ static void read_place(kw_node_stats *stats, const kw_snapshot *snapshot,
         return;
     }
     const kw_map_shard *shard = kw_map_shard_at(snapshot->map, member->shard);
-    write_name(stats->primary, sizeof(stats->primary), snapshot->nodes[shard->primary]);
+    kw_node_write_name(stats->primary, sizeof(stats->primary), snapshot->nodes[shard->primary]);
 }
 
 /* What the map says of the node. */
@@ -188,7 +182,7 @@ static void read_node(kw_client *client, kw_node_stats *stats, kw_node *node)
     kw_monitor_lock(&node->lane.monitor);
     stats->sends += node->lane.sends_n;
     kw_monitor_unlock(&node->lane.monitor);
-    write_name(stats->node, sizeof(stats->node), node);
+    kw_node_write_name(stats->node, sizeof(stats->node), node);
     read_down(client, stats, node);
     read_role(client, stats, node);
     read_lag(client, stats, node);

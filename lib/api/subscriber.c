@@ -8,8 +8,6 @@
 #include "base/error.h"
 #include "drive/plan.h"
 
-#include <time.h>
-
 #define MESSAGES_MAX ((size_t)100 * 1000)
 #define BYTES_MAX    ((size_t)64 * 1024 * 1024)
 #define SILENCE_MS   ((uint64_t)10 * 1000)
@@ -156,12 +154,6 @@ kw_subscriber *kw_subscriber_open(kw_client *client, kw_error *error,
     return self;
 }
 
-static void pause_ms(long ms)
-{
-    struct timespec span = {0, ms * 1000000L};
-    nanosleep(&span, NULL);
-}
-
 /* In a forked child only memory is freed, and even that only where no thread of the parent was
  * inside: else what it held cannot be trusted. */
 static void close_in_child(kw_subscriber *self)
@@ -209,7 +201,7 @@ void kw_subscriber_close(kw_subscriber *subscriber)
     }
     while (atomic_load(&subscriber->users_n) > 0) {
         kw_receiver_wake_all(&subscriber->receiver);
-        pause_ms(1);
+        kw_client_nap();
     }
     kw_receiver_fini(&subscriber->receiver, false);
     kw_client_leave(client);

@@ -13,6 +13,17 @@
 
 #include <stdatomic.h>
 
+static inline kw_bytes kw_cache_bytes_of(kw_cache_bytes bytes)
+{
+    return (kw_bytes){bytes.data, bytes.len};
+}
+
+/* No bytes that a caller may give. */
+static inline bool kw_cache_is_wrong(kw_bytes bytes)
+{
+    return bytes.data == NULL && bytes.len > 0;
+}
+
 typedef struct kw_cache_counters {
     atomic_uint_fast64_t hits;
     atomic_uint_fast64_t misses;

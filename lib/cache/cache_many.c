@@ -26,7 +26,7 @@ static bool is_open(const many_keys *self, size_t at)
 
 static kw_bytes key_at(const many_keys *self, size_t at)
 {
-    return (kw_bytes){self->keys[at].data, self->keys[at].len};
+    return kw_cache_bytes_of(self->keys[at]);
 }
 
 /* The first failure is told. */

@@ -159,8 +159,9 @@ static kw_err route_to_node(kw_plan *plan, kw_topology *topology, kw_error *erro
                             "options.node is not \"host:port\"");
     }
     kw_snapshot *snapshot = kw_topology_snapshot(topology);
+    bool has_map = snapshot != NULL;
     kw_snapshot_unref(snapshot);
-    if (snapshot == NULL) {
+    if (!has_map) {
         plan->need = KW_PLAN_NEEDS_MAP;
         return KW_OK;
     }

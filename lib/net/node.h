@@ -15,6 +15,7 @@
 #include "net/sync.h"
 
 #include <stdatomic.h>
+#include <string.h>
 
 /* How far the node is in its primary's replication stream, or a primary in its own. Any thread
  * reads the atomics; the rest belongs to the one thread that measures. */
@@ -294,6 +295,15 @@ uint64_t kw_node_retry_ns(kw_node *node, uint64_t now_ns);
 
 /* The login has changed: a greeting that was refused is tried again at once. */
 void kw_node_on_login(kw_node *node);
+
+/* Its name, cut to out_len with a zero byte; out_len > 0. */
+static inline void kw_node_write_name(char *out, size_t out_len, const kw_node *node)
+{
+    size_t len = strlen(node->name);
+    len = len < out_len ? len : out_len - 1;
+    memcpy(out, node->name, len);
+    out[len] = '\0';
+}
 
 /* A replica turned a read away, or cannot be told to be one: reads go elsewhere for a while. */
 void kw_node_avoid(kw_node *node, uint64_t now_ns);
