@@ -121,7 +121,10 @@ static void test_warm_new_primary_of_a_sentinel_group(void **state)
     uint64_t connects_n = connects_to(kw, heir);
     KW_TEST_UNTIL(turns_n >= 100)
     {
-        turns_n = connects_to(kw, heir) != connects_n ? 0 : turns_n;
+        kw_test_server *primary = kw_test_group_primary(group); /* another one, on a busy machine */
+        bool is_same = primary == NULL || primary == heir;
+        heir = is_same ? heir : primary;
+        turns_n = is_same && connects_to(kw, heir) == connects_n ? turns_n : 0;
         connects_n = connects_to(kw, heir);
         int wait_ms = kw_timeout(kw);
         kw_test_sleep_ms(wait_ms >= 0 && wait_ms < 10 ? (unsigned)wait_ms : 10);
