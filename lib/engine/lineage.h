@@ -12,6 +12,10 @@
 
 #define KW_LINEAGE_MAX 8
 
+/* Who did not answer once may do so the next time, and know better: where somebody was silent,
+ * other data is believed after so many fetches. */
+#define KW_LINEAGE_ROUNDS ((size_t)3)
+
 /* Hashes of ids, the last learnt first: of the process (run_id), and of its replication history
  * (master_replid, master_replid2). Zeros: nothing is known. */
 typedef struct kw_lineage {

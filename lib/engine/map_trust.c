@@ -3,6 +3,8 @@
  * cluster the newer map, from a node that sees most of the others. */
 #include "engine/map_trust.h"
 
+#include "engine/lineage.h"
+
 #include <string.h>
 
 /* What is held, from the least to the most believable. */
@@ -10,10 +12,6 @@
 #define RANK_SEED     2u /* another cluster's, from a server that the URI names */
 #define RANK_OLDER    3u /* of a lower epoch than the one in use */
 #define RANK_PARTED   4u /* no older, from a node that sees too few of the others */
-
-/* Nodes that did not answer once may do so the next time, and know better: strangers are believed
- * after so many fetches. */
-#define ROUNDS_OF_FEW ((size_t)3)
 
 void kw_map_said_info(kw_map_said *said, kw_bytes info)
 {
@@ -109,8 +107,8 @@ static kw_map_end end_of_strangers(kw_map_trust *trust, bool is_strict)
         return KW_MAP_END_REFUSED;
     }
     trust->rounds_n++;
-    return trust->has_silent && trust->rounds_n < ROUNDS_OF_FEW ? KW_MAP_END_WAITS
-                                                                : KW_MAP_END_REPLACED;
+    return trust->has_silent && trust->rounds_n < KW_LINEAGE_ROUNDS ? KW_MAP_END_WAITS
+                                                                    : KW_MAP_END_REPLACED;
 }
 
 kw_map_end kw_map_trust_end(kw_map_trust *trust, uint64_t now_ns, bool is_over, bool is_strict,

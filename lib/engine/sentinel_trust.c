@@ -3,9 +3,6 @@
  * on, and strangers last. */
 #include "engine/sentinel_trust.h"
 
-/* Sentinels that did not answer once may do so the next time, and know better. */
-#define ROUNDS_OF_FEW ((size_t)3)
-
 void kw_sentinel_trust_begin(kw_sentinel_trust *trust)
 {
     trust->other_n = 0;
@@ -65,7 +62,7 @@ bool kw_sentinel_trust_on_end(kw_sentinel_trust *trust, size_t asked_n, size_t a
     bool is_agreed =
         !is_kept_out(trust, now_ns) && trust->other_n > trust->vain_n + trust->put_off_n;
     trust->rounds_n = is_agreed ? trust->rounds_n + 1 : 0;
-    size_t needs_n = answered_n >= asked_n ? 1 : ROUNDS_OF_FEW;
+    size_t needs_n = answered_n >= asked_n ? 1 : KW_LINEAGE_ROUNDS;
     trust->follows_other = was_other || trust->rounds_n >= needs_n;
     trust->follows_stranger =
         was_stranger || (trust->has_stranger && answered_n == 0 && !is_strict);

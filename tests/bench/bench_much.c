@@ -13,20 +13,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define KEYS_N ((size_t)1000)
 #define MUCH_N ((size_t)200000)
 #define FEW_N  ((size_t)1000)
 
 static kw_bench bench;
-
-static double cpu_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
-}
 
 /* One round: n commands, at most under_way_n at a time. */
 typedef struct run_state {
@@ -65,19 +57,19 @@ static double run(run_state *self, kw_client *kw, size_t n, size_t under_way_n)
     memset(self, 0, sizeof(*self));
     self->kw = kw;
     self->n = n;
-    double start_ms = cpu_ms();
+    double start_ms = kw_test_cpu_ms();
     for (size_t i = 0; i < under_way_n && i < n; i++) {
         give(self);
     }
     while (self->answered_n < n) {
         struct pollfd entry = {kw_fd(kw, NULL), POLLIN, 0};
         (void)poll(&entry, 1, kw_timeout(kw));
-        double before_ms = cpu_ms();
+        double before_ms = kw_test_cpu_ms();
         kw_bench_die_if(kw_process(kw, NULL) != KW_OK, "kw_process");
-        double turn_ms = cpu_ms() - before_ms;
+        double turn_ms = kw_test_cpu_ms() - before_ms;
         self->turn_ms = turn_ms > self->turn_ms ? turn_ms : self->turn_ms;
     }
-    return cpu_ms() - start_ms;
+    return kw_test_cpu_ms() - start_ms;
 }
 
 /* Those commands by hiredis, a connection to each node, on poll(2). */
@@ -173,14 +165,14 @@ static double run_raw(run_state *self, size_t n, size_t under_way_n)
 {
     memset(self, 0, sizeof(*self));
     self->n = n;
-    double start_ms = cpu_ms();
+    double start_ms = kw_test_cpu_ms();
     for (size_t i = 0; i < under_way_n && i < n; i++) {
         give_raw(self);
     }
     while (self->answered_n < n) {
         process_raw();
     }
-    return cpu_ms() - start_ms;
+    return kw_test_cpu_ms() - start_ms;
 }
 
 static kw_client *open_handle(const kw_allocator *allocator)

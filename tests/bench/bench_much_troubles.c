@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define MUCH_N   ((size_t)200000)
 #define FEW_N    ((size_t)1000)
@@ -21,13 +20,6 @@
 #define WIN_PAUSE_MS 4500
 
 static char keys[KEYS_N][24];
-
-static double cpu_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
-}
 
 /* One round: commands, at most so many at a time, and a server that dies behind some of them. */
 typedef struct run_state {
@@ -67,7 +59,7 @@ static double run(run_state *self, size_t under_way_n)
     self->given_n = 0;
     self->ended_n = 0;
     self->failed_n = 0;
-    double start_ms = cpu_ms();
+    double start_ms = kw_test_cpu_ms();
     for (size_t i = 0; i < under_way_n; i++) {
         give(self);
     }
@@ -80,7 +72,7 @@ static double run(run_state *self, size_t under_way_n)
             self->victim = NULL;
         }
     }
-    return (cpu_ms() - start_ms) * 1e3 / (double)MUCH_N;
+    return (kw_test_cpu_ms() - start_ms) * 1e3 / (double)MUCH_N;
 }
 
 static kw_client *open_handle(const kw_test_cluster *cluster, const char *timeout)

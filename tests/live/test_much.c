@@ -19,7 +19,6 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define MUCH_N 200000u
 
@@ -31,13 +30,6 @@
 #define ROUNDS 3
 
 static kw_test_cluster *cluster;
-
-static double cpu_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
-}
 
 typedef struct tally {
     size_t answers_n;
@@ -71,9 +63,9 @@ static void turn_once(tally *self, kw_client *kw)
     struct pollfd entry = {kw_fd(kw, NULL), POLLIN, 0};
     int timeout_ms = kw_timeout(kw);
     (void)poll(&entry, 1, timeout_ms < 0 || timeout_ms > 100 ? 100 : timeout_ms);
-    double before_ms = cpu_ms();
+    double before_ms = kw_test_cpu_ms();
     assert_int_equal(kw_process(kw, NULL), KW_OK);
-    double turn_ms = cpu_ms() - before_ms;
+    double turn_ms = kw_test_cpu_ms() - before_ms;
     self->turn_ms = turn_ms > self->turn_ms ? turn_ms : self->turn_ms;
     self->turns_n++;
 }
@@ -85,7 +77,7 @@ static void turn_out(tally *self, kw_client *kw, size_t n, const char *format, d
     while (self->answers_n < n && kw_test_now_ms() < end_ms) {
         turn_once(self, kw);
     }
-    self->ms = cpu_ms() - start_ms;
+    self->ms = kw_test_cpu_ms() - start_ms;
     fprintf(stderr, "%s, %zu: %zu answers, %zu failures, %.0f ms, %zu turns, longest %.1f ms %s\n",
             format, n, self->answers_n, self->failures_n, self->ms, self->turns_n, self->turn_ms,
             self->failure.text);
@@ -96,7 +88,7 @@ static void turn_out(tally *self, kw_client *kw, size_t n, const char *format, d
 static tally run(kw_client *kw, size_t n, const char *format)
 {
     tally self = {0};
-    double start_ms = cpu_ms();
+    double start_ms = kw_test_cpu_ms();
     give(&self, kw, n, format);
     turn_out(&self, kw, n, format, start_ms);
     return self;
@@ -198,9 +190,9 @@ static void test_much_to_a_refused_port_ends_at_the_deadline(void **state)
     for (int i = 0; i < N; i++) {
         assert_int_equal(kw_batch_add(batch, NULL, "SET much:%d x", i), KW_OK);
     }
-    double before_ms = cpu_ms();
+    double before_ms = kw_test_cpu_ms();
     assert_int_equal(kw_batch_run(batch, NULL, 0), KW_ERR_CONNECT);
-    double spent_ms = cpu_ms() - before_ms;
+    double spent_ms = kw_test_cpu_ms() - before_ms;
     for (size_t i = 0; i < N; i += N - 1) {
         kw_error error = KW_ERROR_INIT;
         assert_null(kw_batch_reply(batch, &error, i));
@@ -315,7 +307,7 @@ static void test_much_is_answered_while_a_ring_changes(void **state)
         kw_client *kw = open_really(uri);
         tally all = {0};
         (void)run(kw, 100, "SET warm:%zu x");
-        double start_ms = cpu_ms();
+        double start_ms = kw_test_cpu_ms();
         give(&all, kw, N, "SET much:%zu x");
         turn_once(&all, kw);
         assert_in_range(all.answers_n, 0, N - 1);

@@ -102,6 +102,13 @@ uint64_t kw_test_queued_ns(void)
     return is_told ? queued_ns : 0;
 }
 
+double kw_test_cpu_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
 kw_test_wait kw_test_wait_begin(const char *file, int line)
 {
     return (kw_test_wait){file, line, kw_test_now_ms() + KW_TEST_PATIENCE_MS};

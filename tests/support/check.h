@@ -41,6 +41,9 @@ void kw_test_sleep_ms(unsigned ms);
  * tell. The difference of two is what the machine has added to what was done in between. */
 uint64_t kw_test_queued_ns(void);
 
+/* Milliseconds of a processor that this thread has used so far. */
+double kw_test_cpu_ms(void);
+
 /* Waits until the condition holds, which it must within KW_TEST_PATIENCE_MS: the program ends
  * then, and says where and for what it waited. */
 #define KW_TEST_AWAIT(condition)                                                                   \
