@@ -295,8 +295,8 @@ static void drop_reply(void *arg, kw_reply *reply, const kw_error *error)
     kw_reply_free(reply);
 }
 
-/* Tells the lease something, by a task of its own: nobody waits for the answer, and a server may
- * have lost the script. */
+/* Tells the lease something, which may be another call's, by a task of its own: nobody waits for
+ * the answer, and a server may have lost the script. */
 static void tell(const kw_cache_task *task)
 {
     kw_cache_task_wish wish = {.kind = KW_CACHE_TASK_TELL, .key = kw_cache_task_key(task)};
@@ -304,7 +304,7 @@ static void tell(const kw_cache_task *task)
     if (own == NULL) {
         return; /* the lease ends by itself */
     }
-    own->fetch.token = task->fetch.token;
+    memcpy(own->fetch.token.text, task->fetch.ask.token.data, sizeof(own->fetch.token.text));
     atomic_fetch_add(&own->loop->tasks_n, 1);
     kw_cache_task_link(own->loop, own);
     kw_error failure = kw_error_none();

@@ -402,6 +402,55 @@ static void test_a_lease_is_given_back_where_the_script_is_lost(void **state)
     }
 }
 
+static void fetch_in_loop(async_fetch *fetch)
+{
+    kw_error error = KW_ERROR_INIT;
+    assert_int_equal(kw_cache_fetch_async(cache, &error, kw_cache_text("key"),
+                                          (kw_cache_loader){load_later, NULL},
+                                          (kw_cache_callback){on_end, fetch}),
+                     KW_OK);
+}
+
+/* Who waits in the loop for another call's load renews that call's lease, by its token. */
+static void test_a_lease_is_renewed_in_the_loop_by_its_own_token(void **state)
+{
+    (void)state;
+    async_fetch leader = {0};
+    async_fetch other = {0};
+    char token[33];
+    char renewed[33];
+    begin("timeout=20s", "lease=300ms");
+    hold_time();
+    kw_fake_on(fakes[0], 1, ACQUIRE, OK(YOURS));
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, EXTEND, OK(":1\r\n"));
+    under_way = NULL;
+    fetch_in_loop(&leader);
+    KW_TEST_UNTIL(under_way != NULL)
+    {
+        (void)kw_test_turn(client, 1);
+    }
+    token_of(token, " acquire ");
+    kw_fake_on_reply(fakes[0], 1, ACQUIRE, "*5\r\n:3\r\n$-1\r\n:-2\r\n$32\r\n%s\r\n:60000", token);
+    fetch_in_loop(&other);
+    KW_TEST_UNTIL(figures_of(cache).waits == 1)
+    {
+        (void)kw_test_turn(client, 1);
+    }
+    KW_TEST_UNTIL(kw_fake_count(fakes[0], EXTEND) > 0)
+    {
+        pass_ms(10);
+        (void)kw_test_turn(client, 1);
+    }
+    token_of(renewed, " extend ");
+    assert_string_equal(renewed, token);
+    kw_cache_load_end(under_way, KW_CACHE_FAILED);
+    KW_TEST_UNTIL(leader.ends_n + other.ends_n == 2)
+    {
+        (void)kw_test_turn(client, 1);
+    }
+    end();
+}
+
 /* What forks inside the host's function: the parent goes on when the child has come back from
  * kw_process, and ended. */
 static pid_t child;
@@ -521,6 +570,7 @@ int main(void)
         cmocka_unit_test(test_an_old_value_is_given_to_those_who_saw_it),
         cmocka_unit_test(test_a_guard_that_is_lost_during_a_load_wakes_the_host_once),
         cmocka_unit_test(test_a_lease_is_given_back_where_the_script_is_lost),
+        cmocka_unit_test(test_a_lease_is_renewed_in_the_loop_by_its_own_token),
         cmocka_unit_test(test_a_fork_in_a_callback_leaves_new_calls_to_the_parent),
         cmocka_unit_test(test_a_fork_in_a_callback_leaves_calls_that_wait_to_the_parent),
         cmocka_unit_test(test_a_fork_in_a_load_leaves_the_load_to_the_parent),
