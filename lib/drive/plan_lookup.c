@@ -89,6 +89,7 @@ static kw_err route_learnt(kw_plan *plan, kw_topology *topology, kw_error *error
 {
     size_t argc = task->argc;
     plan->is_repeatable = plan->is_repeatable || (learnt->is_read && !learnt->is_write);
+    plan->is_blocking = learnt->is_blocking; /* by its own connection, within the call's deadline */
     plan->kind = KW_PLAN_ANY;
     if (learnt->is_movable || (learnt->first == 0 && argc > 1 && learnt->is_known &&
                                (learnt->is_read || learnt->is_write))) {

@@ -173,6 +173,10 @@ uint64_t kw_command_block_ms(const kw_command_info *command, const kw_bytes *arg
         return 0;
     case KW_BLOCK_FIRST_S:
         return thousandths_of(argv[1]);
+    case KW_BLOCK_FOURTH_S:
+        return argc > 4 ? thousandths_of(argv[4]) : 0;
+    case KW_BLOCK_FIFTH_S:
+        return argc > 5 ? thousandths_of(argv[5]) : 0;
     case KW_BLOCK_LAST_S:
         return thousandths_of(argv[argc - 1]);
     case KW_BLOCK_LAST_MS:

@@ -106,6 +106,7 @@ bool kw_command_cache_learn(kw_command_cache *cache, kw_learnt *learnt, kw_bytes
         learnt->is_known = true;
         learnt->is_read = has_flag(flags, "readonly");
         learnt->is_write = has_flag(flags, "write");
+        learnt->is_blocking = has_flag(flags, "blocking");
         learnt->is_movable = has_flag(flags, "movablekeys");
         learnt->first = kw_reply_int(kw_reply_at(row, FIELD_FIRST));
         learnt->last = kw_reply_int(kw_reply_at(row, FIELD_LAST));

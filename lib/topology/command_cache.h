@@ -14,9 +14,10 @@ typedef struct kw_learnt {
     bool is_known; /* false: the server does not know it either */
     bool is_read;
     bool is_write;
-    bool is_movable; /* its keys are found by COMMAND GETKEYS only */
-    long long first; /* first key, 0: none */
-    long long last;  /* last key, negative from the end */
+    bool is_blocking; /* it may wait in the server, nobody can tell for how long */
+    bool is_movable;  /* its keys are found by COMMAND GETKEYS only */
+    long long first;  /* first key, 0: none */
+    long long last;   /* last key, negative from the end */
     long long step;
 } kw_learnt;
 

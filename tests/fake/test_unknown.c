@@ -117,6 +117,40 @@ static void test_unknown_command_goes_where_nobody_can_tell(void **state)
     }
 }
 
+static void *call_waiting(void *arg)
+{
+    kw_error error = KW_ERROR_INIT;
+    kw_reply_free(kw_command(arg, &error, "mod.wait foo"));
+    return NULL;
+}
+
+/* What may wait in the server holds up nobody: it is on no connection that is shared. */
+static void test_unknown_command_that_blocks_has_its_own_connection(void **state)
+{
+    (void)state;
+    kw_client *client = open_anew("&share-above=0&stall-timeout=60s");
+    for (size_t i = 0; i < FAKES_N; i++) {
+        kw_fake_on(fakes[i], KW_FAKE_ALWAYS, "COMMAND INFO mod.wait",
+                   KW_FAKE_STEPS(KW_FAKE_SEND("*1\r\n*6\r\n$8\r\nmod.wait\r\n:2\r\n*2\r\n+write\r\n"
+                                              "+blocking\r\n:1\r\n:1\r\n:1\r\n")));
+        kw_fake_on(fakes[i], KW_FAKE_ALWAYS, "mod.wait *", KW_FAKE_STEPS(KW_FAKE_STALL));
+    }
+    kw_error error = KW_ERROR_INIT;
+    kw_batch *batch = kw_batch_new(client, &error);
+    assert_int_equal(kw_batch_add(batch, &error, "mod.wait foo"), KW_ERR_REFUSED);
+    kw_batch_free(batch);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, call_waiting, client), 0);
+    assert_true(kw_fake_wait(fakes[1], "mod.wait foo", 1, 5000));
+    kw_reply *reply = kw_command(client, &error, "GET foo");
+    if (reply == NULL) {
+        fail_msg("%s", error.text);
+    }
+    kw_reply_free(reply);
+    kw_test_join(thread);
+    kw_close(client);
+}
+
 static void test_unknown_command_over_slots_is_refused(void **state)
 {
     (void)state;
@@ -285,6 +319,7 @@ int main(void)
         cmocka_unit_test(test_unknown_command_is_looked_up_once),
         cmocka_unit_test(test_unknown_command_is_learnt_by_many_at_once),
         cmocka_unit_test(test_unknown_command_goes_where_nobody_can_tell),
+        cmocka_unit_test(test_unknown_command_that_blocks_has_its_own_connection),
         cmocka_unit_test(test_unknown_command_over_slots_is_refused),
         cmocka_unit_test(test_unknown_command_of_many_threads_is_looked_up),
         cmocka_unit_test(test_lookup_that_goes_wrong_is_survived),
