@@ -44,6 +44,9 @@ static kw_err open_or_take(kw_channel *channel, kw_channel_scan *scan)
 static kw_err acquire(kw_channel *channel, kw_channel_scan *scan)
 {
     kw_err code = open_or_take(channel, scan);
+    if (code != KW_OK || channel->conn->state != KW_CONN_READY) {
+        scan->now_ns = kw_env_now(&scan->topology->env); /* the look-up of a name may have waited */
+    }
     if (code == KW_OK) {
         channel->is_counted = channel->conn->was_ready;
         channel->heard_ns = scan->now_ns;
@@ -241,13 +244,23 @@ static bool may_use(const kw_channel *channel)
                : kw_node_is_of_generation(channel->node, channel->conn);
 }
 
-/* True where commands wait for a connection that nobody has listened to lately. */
+/* True where commands are on the connection, of which nothing was sent. */
+static bool has_all_unsent(const kw_channel *channel)
+{
+    const kw_request *first = &channel->flight.head->request;
+    return channel->has_unsent && channel->pin == NULL && !kw_conn_has_sent(channel->conn, first) &&
+           !kw_conn_has_half(channel->conn, first);
+}
+
+/* True where commands wait for a connection, or are to be sent on one, that nobody has listened to
+ * lately: other nodes' names may have been looked up meanwhile. */
 static bool is_to_be_looked_at(const kw_channel *channel, const kw_channel_scan *scan)
 {
     const kw_conn *conn = channel->conn;
-    return conn != NULL && channel->queue.head != NULL && channel->flight.head == NULL &&
-           conn->state == KW_CONN_READY &&
-           (scan->now_ns > channel->heard_ns + FRESH_NS || !may_use(channel));
+    bool may_be =
+        conn != NULL && conn->state == KW_CONN_READY &&
+        (channel->flight.head == NULL ? channel->queue.head != NULL : has_all_unsent(channel));
+    return may_be && (scan->now_ns > channel->heard_ns + FRESH_NS || !may_use(channel));
 }
 
 /* The connection is not to be used any more, and the next command is bound to it. */
@@ -270,21 +283,27 @@ static kw_err check_place(const kw_channel *channel, kw_channel_scan *scan)
                : KW_OK;
 }
 
-/* Looks whether the server has ended a connection on which nothing is awaited: what is sent on it
- * would be lost. */
+/* Looks whether the server has ended a connection on which nothing is awaited, or has sent what
+ * would be taken for an answer: what is sent on it would be lost. */
 static kw_err look(kw_channel *channel, kw_channel_scan *scan)
 {
     kw_conn *conn = channel->conn;
     if (!is_to_be_looked_at(channel, scan)) {
         return KW_OK;
     }
-    bool is_bound = kw_pin_binds(channel->queue.head);
+    bool is_queued = channel->flight.head == NULL;
+    bool is_bound = is_queued && kw_pin_binds(channel->queue.head);
     bool is_doubted = !is_bound && kw_node_is_doubted(channel->node, channel->heard_ns);
     if (may_use(channel) && !is_doubted &&
         (channel->pin != NULL ? kw_conn_is_quiet_but_for_pushes(conn) : kw_conn_is_quiet(conn))) {
         kw_conn_note_rest(conn, channel->heard_ns, scan->now_ns);
         channel->heard_ns = scan->now_ns;
         return KW_OK;
+    }
+    if (!is_queued) {
+        return kw_error_set(&scan->failure, KW_ERR_CLOSED, KW_EFFECT_NONE,
+                            "the connection was closed, or brought bytes that nothing asked for, "
+                            "before the command was sent");
     }
     conn->state = KW_CONN_DEAD;
     kw_channel_release(channel, scan, NULL);
@@ -325,8 +344,9 @@ kw_err kw_channel_fill(kw_channel *channel, kw_channel_scan *scan)
     if (code != KW_OK) {
         return code;
     }
-    bool has_room = channel->conn != NULL && may_queue(channel, scan) &&
-                    !is_to_be_looked_at(channel, scan); /* which kw_channel_pump does */
+    /* A look, and what one caller has to itself, are kw_channel_pump's. */
+    bool has_room = channel->conn != NULL && channel->pin == NULL && may_queue(channel, scan) &&
+                    !is_to_be_looked_at(channel, scan);
     return has_room ? queue_some(channel, scan) : KW_OK;
 }
 

@@ -34,6 +34,7 @@ static size_t ports_n;
 
 static uint64_t told_ns;    /* the time of a clock that goes when the test says so */
 static uint64_t look_up_ns; /* what a look-up takes of it */
+static bool pushes;         /* what nobody asked for comes meanwhile */
 
 typedef struct entry {
     struct addrinfo info;
@@ -48,6 +49,9 @@ int getaddrinfo(const char *host, const char *service, const struct addrinfo *hi
     (void)service;
     (void)hints;
     told_ns += strcmp(host, "some.test") == 0 ? look_up_ns : 0;
+    if (pushes) {
+        kw_fake_push(fake, "+unasked\r\n", 10);
+    }
     entry *all = calloc(ADDRESSES_MAX, sizeof(*all));
     for (size_t i = 0; i < ports_n; i++) {
         all[i].address.sin_family = AF_INET;
@@ -78,6 +82,7 @@ static int set_up(void **state)
     }
     ports_n = 0;
     look_up_ns = 0;
+    pushes = false;
     return 0;
 }
 
@@ -412,6 +417,58 @@ static void test_address_of_a_seed_that_is_found_late_is_given_time_to_answer(vo
     assert_int_equal(granted_ns[1], granted_ns[0]);
 }
 
+/* The time that goes by itself, and what look-ups have taken. */
+static uint64_t tell_time_and_more(void *arg)
+{
+    (void)arg;
+    kw_clock real = {NULL, NULL};
+    return kw_clock_now(&real) + told_ns;
+}
+
+/* A key of that member of a ring. */
+static void find_key(char key[16], kw_client *kw, const char *member)
+{
+    char node[100] = "";
+    for (int i = 0; strncmp(node, member, strlen(member)) != 0; i++) {
+        snprintf(key, 16, "k%d", i);
+        assert_int_equal(kw_client_key_node(kw, NULL, node, sizeof(node), key, strlen(key)), KW_OK);
+    }
+}
+
+/* What a server sends unasked while a batch looks another one's name up is nobody's answer, whether
+ * its command was put on the connection before, or comes behind. */
+static void test_address_that_is_found_late_leaves_the_others_looked_at(void **state)
+{
+    (void)state;
+    kw_fake *other = kw_fake_start();
+    kw_fake_on_reply(other, KW_FAKE_ALWAYS, "GET *", "+v");
+    add(kw_fake_port(other));
+    for (size_t i = 0; i < 2; i++) {
+        kw_error error = KW_ERROR_INIT;
+        char keys[2][16];
+        kw_client *kw =
+            kw_test_open("redis-ring://a=%s,b=some.test:7000?timeout=60s", kw_fake_address(fake));
+        find_key(keys[i], kw, kw_fake_address(fake));
+        find_key(keys[1 - i], kw, "some.test");
+        kw_reply_free(kw_test_ask(kw, "GET %s", keys[i]));
+        told_ns = 0;
+        kw->topology->env.clock = (kw_clock){tell_time_and_more, NULL};
+        look_up_ns = 5 * KW_NS_PER_MS;
+        pushes = true;
+        kw_batch *batch = kw_batch_new(kw, &error);
+        assert_int_equal(kw_batch_add(batch, &error, "GET %s", keys[0]), KW_OK);
+        assert_int_equal(kw_batch_add(batch, &error, "GET %s", keys[1]), KW_OK);
+        assert_int_equal(kw_batch_run(batch, &error, 0), KW_OK);
+        for (size_t k = 0; k < 2; k++) {
+            assert_string_equal(kw_reply_str(kw_batch_reply(batch, &error, k), NULL), "v");
+        }
+        pushes = false;
+        kw_batch_free(batch);
+        kw_close(kw);
+    }
+    kw_fake_free(other);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -428,6 +485,7 @@ int main(void)
         TEST(test_address_of_a_seed_behind_one_that_swallows_is_tried),
         TEST(test_address_that_is_found_late_has_its_time),
         TEST(test_address_of_a_seed_that_is_found_late_is_given_time_to_answer),
+        TEST(test_address_that_is_found_late_leaves_the_others_looked_at),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -176,45 +176,64 @@ static void pause_for(uint64_t span_ns)
     }
 }
 
+typedef struct tickets {
+    const sim_command *const *commands;
+    unsigned n;
+    kw_ticket *all[8]; /* NULL: nobody waits for it */
+    uint64_t begin_ns[8];
+} tickets;
+
+static void await_ticket(const tickets *self, unsigned at)
+{
+    kw_error error = KW_ERROR_INIT;
+    const sim_command *command = self->commands[at];
+    if (command->is_cancelled) {
+        pause_for(command->cancel_ns);
+        if (!C.is_closing) {
+            sim_say("cancels %u", command->id);
+            (void)kw_ticket_cancel(self->all[at], &error);
+        }
+    }
+    uint64_t await_ns = sim_now();
+    kw_reply *reply = kw_ticket_await(self->all[at], &error);
+    sim_result_end(command, reply, &error);
+    if (sim_now() > await_ns) {
+        sim_result_check_time(command, self->begin_ns[at], command->timeout_ms);
+    }
+    kw_reply_free(reply);
+    kw_ticket_free(self->all[at]);
+}
+
+static void await_tickets(const tickets *self, bool are_blocking)
+{
+    for (unsigned i = 0; i < self->n; i++) {
+        if (self->all[i] != NULL && are_blocking == (self->commands[i]->act == SIM_BLOCK)) {
+            await_ticket(self, i);
+        }
+    }
+}
+
 static void run_tickets(const sim_command *const *commands, unsigned n)
 {
-    kw_ticket *tickets[8];
-    uint64_t begin_ns[8];
+    tickets self = {commands, n, {NULL}, {0}};
     for (unsigned i = 0; i < n; i++) {
         kw_error error = KW_ERROR_INIT;
-        begin_ns[i] = sim_now();
+        self.begin_ns[i] = sim_now();
         sim_result_begin(commands[i], commands[i]->timeout_ms);
-        tickets[i] = submit(&error, commands[i]);
-        sim_result_check_time(commands[i], begin_ns[i], commands[i]->timeout_ms);
-        if (tickets[i] == NULL) {
+        self.all[i] = submit(&error, commands[i]);
+        sim_result_check_time(commands[i], self.begin_ns[i], commands[i]->timeout_ms);
+        if (self.all[i] == NULL) {
             sim_result_end(commands[i], NULL, &error);
         } else if (commands[i]->is_given_up) {
             forget(commands[i]);
-            kw_ticket_free(tickets[i]);
-            tickets[i] = NULL;
+            kw_ticket_free(self.all[i]);
+            self.all[i] = NULL;
         }
     }
-    for (unsigned i = 0; i < n; i++) {
-        kw_error error = KW_ERROR_INIT;
-        if (tickets[i] == NULL) {
-            continue;
-        }
-        if (commands[i]->is_cancelled) {
-            pause_for(commands[i]->cancel_ns);
-            if (!C.is_closing) {
-                sim_say("cancels %u", commands[i]->id);
-                (void)kw_ticket_cancel(tickets[i], &error);
-            }
-        }
-        uint64_t await_ns = sim_now();
-        kw_reply *reply = kw_ticket_await(tickets[i], &error);
-        sim_result_end(commands[i], reply, &error);
-        if (sim_now() > await_ns) {
-            sim_result_check_time(commands[i], begin_ns[i], commands[i]->timeout_ms);
-        }
-        kw_reply_free(reply);
-        kw_ticket_free(tickets[i]);
-    }
+    /* When one has ended is known once it is waited for: not behind those that may block for long.
+     */
+    await_tickets(&self, false);
+    await_tickets(&self, true);
 }
 
 /* Callbacks: the caller waits for its own. */
