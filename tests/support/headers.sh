@@ -4,12 +4,19 @@
 
 status=0
 
-for file in Makefile .ci/run pkgconfig/*.in pkgconfig/*.sh lib/*.map $(find include lib tests examples -name '*.[ch]' -o -name '*.cc' -o -name '*.sh'); do
-    head -n 2 "$file" | grep -q 'SPDX-License-Identifier: BSD-3-Clause' || {
-        echo "$file: no SPDX line at its head" >&2
-        status=1
-    }
-done
+# Files are words.
+# shellcheck disable=SC2046
+awk 'FNR <= 2 && /SPDX-License-Identifier: BSD-3-Clause/ { named[FILENAME] = 1 }
+    END {
+        for (i = 1; i < ARGC; i++) {
+            if (!(ARGV[i] in named)) {
+                print ARGV[i] ": no SPDX line at its head"
+                status = 1
+            }
+        }
+        exit status
+    }' Makefile .ci/run pkgconfig/*.in pkgconfig/*.sh lib/*.map \
+    $(find include lib tests examples -name '*.[ch]' -o -name '*.cc' -o -name '*.sh') >&2 || status=1
 
 # Headers of the kernel are no part of a C library: musl systems have them in a package of their own.
 if grep -rn '#include <linux/' include lib >&2; then
@@ -17,23 +24,33 @@ if grep -rn '#include <linux/' include lib >&2; then
     status=1
 fi
 
-# compile FLAGS LANGUAGE HEADER: a file that includes nothing else
+work=$(mktemp -d "$BUILD/headers.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+sources_n=0
+
+# compile COMPILER LANGUAGE HEADER...: a source each, which includes nothing else
 compile() {
-    # The flags are words.
+    compiler=$1
+    language=$2
+    shift 2
+    sources=
+    for header in "$@"; do
+        sources_n=$((sources_n + 1))
+        printf '#include "%s"\nextern int used;\n' "$header" > "$work/$sources_n.c"
+        sources="$sources $work/$sources_n.c"
+    done
+    # The compiler with its flags, and the sources, are words.
     # shellcheck disable=SC2086
-    printf '#include "%s"\nextern int used;\n' "$3" | $1 -Werror -Wall -Wextra -fsyntax-only -I. -x "$2" - || {
-        echo "$3 does not compile alone: $1" >&2
+    printf '%s\n' $sources | xargs -P 2 -n 16 $compiler -Werror -Wall -Wextra -fsyntax-only -I. -x "$language" || {
+        echo "a header of these does not compile alone, as shown above: $compiler, $*" >&2
         status=1
     }
 }
 
-for header in lib/*/*.h tests/support/*.h; do
-    compile "$CC -std=c11 $CPPFLAGS_ALL -Itests" c "$header"
-done
-for header in include/keyway.h include/keyway/*.h; do
-    compile "$CC -std=c11 -Wpedantic -Iinclude" c "$header"
-    compile "$CXX -std=c++11 -Wpedantic -Iinclude" c++ "$header"
-done
+compile "$CC -std=c11 $CPPFLAGS_ALL -Itests" c lib/*/*.h tests/support/*.h
+compile "$CC -std=c11 -Wpedantic -Iinclude" c include/keyway.h include/keyway/*.h
+compile "$CXX -std=c++11 -Wpedantic -Iinclude" c++ include/keyway.h include/keyway/*.h
 # What compiles alone does so in any C++: later ones are shown what is in them all.
 for header in include/keyway/*.h; do
     echo "#include \"$header\""
