@@ -20,7 +20,6 @@ struct kw_batch {
     kw_allocator mem; /* the handle's; what is freed may be freed after it */
     kw_client *client;
     kw_item *items; /* a command each, or a part of one that is split */
-    size_t *ends;   /* of each command, in encoded */
     size_t items_n;
     size_t capacity;
     size_t commands_n;
@@ -62,11 +61,6 @@ static bool reserve(kw_batch *batch, size_t n)
         return false;
     }
     batch->items = items;
-    size_t *ends = kw_mem_resize(mem, batch->ends, capacity, sizeof(ends[0]));
-    if (ends == NULL) {
-        return false;
-    }
-    batch->ends = ends;
     batch->capacity = capacity;
     return true;
 }
@@ -102,9 +96,7 @@ static kw_err add_split(kw_batch *batch, kw_error *error, const kw_plan_task *ta
     split->number = batch->commands_n++;
     split->first = batch->items_n;
     kw_batch_split_move_parts(split, &batch->items[batch->items_n], &batch->mem);
-    for (size_t i = 0; i < parts_n; i++) {
-        batch->ends[batch->items_n++] = batch->encoded.len;
-    }
+    batch->items_n += parts_n;
     return KW_OK;
 }
 
@@ -119,7 +111,8 @@ static kw_err add_whole(kw_batch *batch, kw_error *error, const kw_plan_task *ta
     }
     if (code == KW_OK) {
         item->request.parts_n = (uint32_t)kw_whole_parts_n(task->whole);
-        batch->ends[batch->items_n++] = batch->encoded.len;
+        item->request.bytes = (kw_bytes){NULL, bytes.len};
+        batch->items_n++;
         batch->commands_n++;
     }
     return code;
@@ -147,6 +140,7 @@ static kw_err add_entered(kw_batch *batch, kw_error *error, kw_plan_task *task)
         return add_split(batch, error, task, &plan);
     }
     code = check_plan(&item->plan, error);
+    size_t start = batch->encoded.len;
     if (code == KW_OK && !kw_resp_append(&batch->encoded, task->argv, task->argc)) {
         code = kw_error_refuse(error, KW_ERR_NOMEM, "no memory for a command of a batch");
     }
@@ -157,7 +151,8 @@ static kw_err add_entered(kw_batch *batch, kw_error *error, kw_plan_task *task)
     if (item->plan.script != NULL) {
         item->plan.script->is_eager = true;
     }
-    batch->ends[batch->items_n++] = batch->encoded.len;
+    item->request.bytes = (kw_bytes){NULL, batch->encoded.len - start};
+    batch->items_n++;
     batch->commands_n++;
     return KW_OK;
 }
@@ -283,20 +278,13 @@ kw_err kw_batch_run(kw_batch *batch, kw_error *error, uint64_t timeout_ms)
     }
     timeout_ms = timeout_ms > 0 ? timeout_ms : client->topology->env.options.timeout_ms;
     uint64_t now_ns = kw_env_now(&client->topology->env);
-    for (size_t i = 0; i < batch->items_n; i++) {
-        size_t start = i > 0 ? batch->ends[i - 1] : 0;
-        if (batch->ends[i] > start) { /* a part of a split command has bytes of its own */
-            kw_bytes bytes = {batch->encoded.data + start, batch->ends[i] - start};
-            batch->items[i].request.bytes = bytes;
-        }
-        batch->items[i].plan.start_ns = now_ns;
-    }
     if (batch->items_n > 0) {
         batch->items[0].plan.closing = &client->waits_end;
     }
     batch->has_run = true;
-    code = kw_pipeline_all(client->topology, batch->items, batch->items_n,
-                           kw_plan_deadline_ns(now_ns, timeout_ms));
+    kw_commands commands = {batch->items, batch->items_n, now_ns,
+                            kw_plan_deadline_ns(now_ns, timeout_ms), batch->encoded.data};
+    code = kw_pipeline_all(client->topology, &commands);
     kw_batch_splits_join(&batch->splits, batch->items, now_ns);
     kw_call_counts_add(&client->counts, batch->commands_n,
                        code != KW_OK || batch->splits.n > 0 ? tell_first(batch, error, &code) : 0);
@@ -374,6 +362,5 @@ void kw_batch_free(kw_batch *batch)
     kw_buf_fini(&batch->encoded);
     kw_batch_splits_fini(&batch->splits);
     kw_mem_free(&mem, batch->items);
-    kw_mem_free(&mem, batch->ends);
     kw_mem_free(&mem, batch);
 }

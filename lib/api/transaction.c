@@ -128,7 +128,8 @@ static kw_reply *run(kw_topology *topology, kw_error *error, const kw_plan_task 
     item.request.bytes = kw_whole_bytes(task->whole);
     item.request.parts_n = (uint32_t)kw_whole_parts_n(task->whole);
     kw_reply *reply = NULL;
-    if (kw_pipeline_all(topology, &item, 1, item.plan.deadline_ns) == KW_OK) {
+    kw_commands commands = {&item, 1, 0, item.plan.deadline_ns, NULL};
+    if (kw_pipeline_all(topology, &commands) == KW_OK) {
         reply = item.request.reply;
         item.request.reply = NULL;
     } else {

@@ -185,7 +185,8 @@ static void read_rest(many_keys *many, size_t open_n)
                                      : kw_error_set(&failure, KW_ERR_NOMEM, KW_EFFECT_NONE,
                                                     "no memory for so many keys");
     if (code == KW_OK) {
-        (void)kw_pipeline_all(many->cache->topology, self.items, self.n, many->deadline_ns);
+        kw_commands commands = {self.items, self.n, 0, many->deadline_ns, NULL};
+        (void)kw_pipeline_all(many->cache->topology, &commands);
         give_all(&self);
     } else {
         note_failure(many, code, &failure);

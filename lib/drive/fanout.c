@@ -294,7 +294,8 @@ kw_reply *kw_call_run_split(kw_topology *topology, kw_error *error, const kw_pla
     if (kw_fanout_split(&self, error, argv, argc) != KW_OK) {
         return NULL;
     }
-    if (kw_pipeline_all(topology, self.items, self.items_n, plan->deadline_ns) != KW_OK) {
+    kw_commands commands = {self.items, self.items_n, 0, plan->deadline_ns, NULL};
+    if (kw_pipeline_all(topology, &commands) != KW_OK) {
         redo_stale_split(&self);
     }
     kw_reply *reply = kw_fanout_finish(&self, error);
@@ -311,7 +312,8 @@ kw_reply *kw_call_run_all(kw_topology *topology, kw_error *error, const kw_plan 
         return NULL;
     }
     self.items[0].plan.closing = plan->closing;
-    (void)kw_pipeline_all(topology, self.items, self.items_n, plan->deadline_ns);
+    kw_commands commands = {self.items, self.items_n, 0, plan->deadline_ns, NULL};
+    (void)kw_pipeline_all(topology, &commands);
     kw_reply *reply = kw_fanout_finish(&self, error);
     kw_fanout_fini(&self);
     return reply;

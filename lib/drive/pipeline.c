@@ -30,12 +30,28 @@ static void wait_all(kw_pipeline *pipeline, uint64_t deadline_ns)
     kw_run_wait_fini(&wait);
 }
 
-/* Without the first map no command can go anywhere: each ends as the wait for it did. */
-static void fail_all(kw_pipeline *pipeline, const kw_error *failure)
+/* What all commands have in common, set as each is looked at: thousands of them are not in the
+ * processor's first cache. */
+static void prepare(kw_item *item, const kw_commands *commands, const char **encoded)
 {
+    item->plan.deadline_ns = commands->deadline_ns;
+    if (commands->start_ns > 0) {
+        item->plan.start_ns = commands->start_ns;
+    }
+    if (item->request.bytes.data == NULL) {
+        item->request.bytes.data = *encoded;
+        *encoded += item->request.bytes.len;
+    }
+}
+
+/* Without the first map no command can go anywhere: each ends as the wait for it did. */
+static void fail_all(kw_pipeline *pipeline, const kw_commands *commands, const kw_error *failure)
+{
+    const char *encoded = commands->encoded;
     pipeline->open_n = pipeline->items_n;
     for (size_t i = 0; i < pipeline->items_n; i++) {
         kw_item *item = &pipeline->items[i];
+        prepare(item, commands, &encoded);
         if (kw_pipeline_has_op(pipeline, item)) {
             item->retry_state->failure = *failure;
             kw_pipeline_end_item(pipeline, item, failure->code);
@@ -43,42 +59,42 @@ static void fail_all(kw_pipeline *pipeline, const kw_error *failure)
     }
 }
 
-static kw_err send_all(kw_pipeline *pipeline, const kw_snapshot *snapshot, uint64_t deadline_ns)
+static kw_err send_all(kw_pipeline *pipeline, const kw_commands *commands,
+                       const kw_snapshot *snapshot)
 {
+    const char *encoded = commands->encoded;
     for (size_t i = 0; i < pipeline->items_n; i++) {
+        prepare(&pipeline->items[i], commands, &encoded);
         kw_pipeline_add(pipeline, &pipeline->items[i], snapshot);
     }
-    wait_all(pipeline, deadline_ns);
+    wait_all(pipeline, commands->deadline_ns);
     kw_err code = KW_OK;
-    for (size_t i = pipeline->items_n; i > 0; i--) {
-        code = pipeline->items[i - 1].code != KW_OK ? pipeline->items[i - 1].code : code;
+    for (size_t i = 0; pipeline->has_failed && code == KW_OK && i < pipeline->items_n; i++) {
+        code = pipeline->items[i].code;
     }
     return code;
 }
 
-kw_err kw_pipeline_all(kw_topology *topology, kw_item *items, size_t items_n, uint64_t deadline_ns)
+kw_err kw_pipeline_all(kw_topology *topology, const kw_commands *commands)
 {
     kw_pipeline pipeline;
     kw_snapshot *snapshot;
     kw_error failure = kw_error_none();
-    const atomic_bool *closing = items_n > 0 ? items[0].plan.closing : NULL;
-    for (size_t i = 0; i < items_n; i++) {
-        items[i].plan.deadline_ns = deadline_ns;
-    }
+    const atomic_bool *closing = commands->items_n > 0 ? commands->items[0].plan.closing : NULL;
     if (kw_topology_is_watching(topology)) {
-        kw_failure_watch_help(topology, deadline_ns);
+        kw_failure_watch_help(topology, commands->deadline_ns);
     }
     kw_err code = kw_topology_need_snapshot(topology, &snapshot, &failure,
-                                            (kw_map_wait){deadline_ns, closing});
+                                            (kw_map_wait){commands->deadline_ns, closing});
     kw_pipeline_init(&pipeline, topology);
     pipeline.closing = closing;
-    pipeline.items = items;
-    pipeline.items_n = items_n;
+    pipeline.items = commands->items;
+    pipeline.items_n = commands->items_n;
     if (code == KW_OK) {
-        code = send_all(&pipeline, snapshot, deadline_ns);
+        code = send_all(&pipeline, commands, snapshot);
         kw_snapshot_unref(snapshot);
     } else {
-        fail_all(&pipeline, &failure);
+        fail_all(&pipeline, commands, &failure);
     }
     kw_pipeline_fini(&pipeline);
     kw_topology_tend(topology, pipeline.scan.now_ns);

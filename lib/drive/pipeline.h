@@ -141,12 +141,21 @@ static inline kw_err kw_item_late_code(const kw_item *item)
     return kw_item_is_cancelled(item) ? KW_ERR_CANCELLED : KW_ERR_TIMEOUT;
 }
 
+/* Commands that one caller waits for. Their plans are set, and their bytes; all else is new. */
+typedef struct kw_commands {
+    kw_item *items;
+    size_t items_n;
+    uint64_t start_ns; /* when they begin; 0: as their plans say */
+    uint64_t deadline_ns;
+    const char *encoded; /* bytes of those that have but the number of theirs, one behind the other;
+                            NULL: each has its own */
+} kw_commands;
+
 /* Sends all commands, in their order to each node, to all nodes before any is read, and
  * waits, as long as the first one's plan is not of a handle that is being closed, until each has
- * ended: with a reply, or with a code and its story (kw_item_tell). deadline_ns is for all of them.
- * Plans and encoded bytes are set; everything else is new. KW_OK where each has a reply, else the
- * code of the first that has none. */
-kw_err kw_pipeline_all(kw_topology *topology, kw_item *items, size_t items_n, uint64_t deadline_ns);
+ * ended: with a reply, or with a code and its story (kw_item_tell). KW_OK where each has a reply,
+ * else the code of the first that has none. */
+kw_err kw_pipeline_all(kw_topology *topology, const kw_commands *commands);
 
 /* The story of a command that ended without a reply. */
 void kw_item_tell(const kw_item *item, kw_error *error);

@@ -91,6 +91,7 @@ void kw_pipeline_end_item(kw_pipeline *self, kw_item *item, kw_err code)
         give_turn(self, kw_pin_on_end(self, item, code));
     }
     if (code != KW_OK) {
+        self->has_failed = true;
         kw_topology_count_failure(self->topology, code, kw_item_effect(item));
         kw_reply_free(item->request.reply);
         item->request.reply = NULL;

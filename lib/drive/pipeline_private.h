@@ -52,6 +52,7 @@ struct kw_pipeline {
     bool is_ordered;            /* a batch is, once anything goes wrong */
     bool is_unordered;          /* and this one never is */
     bool has_no_memory;         /* to keep the order: all that is left ends */
+    bool has_failed;            /* one at least ended without a reply */
     const atomic_bool *closing; /* of a batch: kw_env_is_closing */
     kw_item *items;             /* of a batch */
     size_t items_n;

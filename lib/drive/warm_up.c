@@ -106,7 +106,8 @@ kw_err kw_warm_up(kw_topology *topology, kw_error *error, const kw_snapshot *sna
     if (!choose(&self, topology, snapshot, wait.closing)) {
         return kw_error_set(error, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory to connect");
     }
-    kw_err code = kw_pipeline_all(topology, self.items, self.n, wait.deadline_ns);
+    kw_commands commands = {self.items, self.n, 0, wait.deadline_ns, NULL};
+    kw_err code = kw_pipeline_all(topology, &commands);
     if (code != KW_OK) {
         code = tell(&self, error);
     }
