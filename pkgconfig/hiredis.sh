@@ -28,9 +28,15 @@ write_object() {
     }
 }
 
+# A folder that has a libhiredis is the last one: elsewhere is another release than that of the headers.
 archives() {
     for flag in "$@"; do
-        case $flag in -L*) echo "${flag#-L}/libhiredis.a" ;; esac
+        case $flag in -L*) ;; *) continue ;; esac
+        folder=${flag#-L}
+        echo "$folder/libhiredis.a"
+        for library in "$folder/libhiredis.so" "$folder/libhiredis.dylib" "$folder/libhiredis.a"; do
+            [ ! -e "$library" ] || return 0
+        done
     done
     # shellcheck disable=SC2086
     $CC -print-file-name=libhiredis.a

@@ -94,6 +94,13 @@ given_libraries=${LD_LIBRARY_PATH:-}
 hiredis_flags=$($PKG_CONFIG --cflags hiredis)
 mkdir -p "$place/out"
 
+# Headers and a shared library of one release, and an archive of another elsewhere, do not go together.
+mkdir "$place/alone"
+# shellcheck disable=SC2086
+$CC -shared -o "$place/alone/libhiredis.so" -x c /dev/null
+! CC="$CC" sh pkgconfig/hiredis.sh find "-L$place/alone" -lhiredis > "$place/out/found" ||
+    fail "an archive of another folder than the library's: $(cat "$place/out/found")"
+
 kind=static
 if make_kind static 2> "$place/out/make.text"; then
     library=$place/static/lib/libkeyway.so
