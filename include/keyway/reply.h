@@ -134,8 +134,9 @@ typedef enum kw_outcome {
  *
  * reply is what the call returned, and error (NULL is allowed) the one that was given to it. Of a
  * server's error it becomes KW_ERR_SERVER with the server's words, cut where they are long, and
- * with effect none; maybe, where the words speak of a script, a part of which may have run. Else
- * error stays as the call has left it. Any thread. */
+ * with effect none; maybe, where a part may have run: where the words speak of a script, of a
+ * command for several nodes that not all of them refused, and where what was to be a transaction
+ * has lost its MULTI. Else error stays as the call has left it. Any thread. */
 KW_API kw_outcome kw_reply_outcome(const kw_reply *reply, kw_error *error);
 
 /* Frees a reply that keyway handed over, with all its elements. NULL is allowed; an element of

@@ -372,6 +372,26 @@ bool kw_reply_make_error(kw_reply *root, kw_bytes text)
     return true;
 }
 
+/* What an error's elements point to that has none, and is marked. */
+static const kw_reply partial;
+
+void kw_reply_mark_partial(kw_reply *error)
+{
+    if (error->hiredis.elements == 0) {
+        error->hiredis.element = (redisReply **)(uintptr_t)&partial;
+    }
+}
+
+bool kw_reply_is_partial(const kw_reply *error)
+{
+    bool is_partial = error->hiredis.element == (redisReply **)(uintptr_t)&partial;
+    for (size_t i = 0; !is_partial && i < error->hiredis.elements; i++) {
+        const kw_reply *element = kw_reply_at(error, i);
+        is_partial = !kw_reply_is_error(element) || kw_reply_is_partial(element);
+    }
+    return is_partial;
+}
+
 kw_reply *kw_reply_slot(kw_reply *reply, size_t index)
 {
     return (kw_reply *)(void *)reply->hiredis.element[index];

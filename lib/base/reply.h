@@ -118,6 +118,13 @@ bool kw_reply_copy(kw_reply *root, kw_reply *reply, const kw_reply *from);
  * there is no memory. */
 bool kw_reply_make_error(kw_reply *root, kw_bytes text);
 
+/* Says of an error that its command, or a part of it, may have run all the same; copies say so,
+ * too. */
+void kw_reply_mark_partial(kw_reply *error);
+
+/* True for an error so marked, and for one with an element that is so marked or no error. */
+bool kw_reply_is_partial(const kw_reply *error);
+
 /* kw_reply_type of a reply that is there. */
 static inline bool kw_reply_is(const kw_reply *reply, kw_reply_kind kind)
 {

@@ -204,7 +204,8 @@ kw_outcome kw_reply_outcome(const kw_reply *reply, kw_error *error)
         char shown[300];
         bool is_script = strstr(kw_reply_str(reply, NULL), "script") != NULL &&
                          !kw_reply_has_code(reply, "NOSCRIPT"); /* the server has none to run */
-        kw_effect effect = is_script ? KW_EFFECT_MAYBE : KW_EFFECT_NONE;
+        kw_effect effect =
+            is_script || kw_reply_is_partial(reply) ? KW_EFFECT_MAYBE : KW_EFFECT_NONE;
         kw_error_set(error, KW_ERR_SERVER, effect, "the server says: %s",
                      kw_bytes_show(shown, sizeof(shown), kw_reply_bytes(reply)));
         return KW_OUTCOME_ERROR;

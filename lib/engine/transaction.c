@@ -33,6 +33,7 @@ kw_reply *kw_transaction_reply(kw_reply *refusal, kw_reply *last)
             make_error(last, BECAUSE, refusal);
         } else if (kw_bytes_starts(text, "ERR EXEC without MULTI")) {
             make_error(last, ALONE, refusal);
+            kw_reply_mark_partial(last);
         }
     }
     kw_reply_free(refusal);

@@ -234,33 +234,44 @@ static kw_err listed(kw_reply **combined, const combination *parts)
     return finish(combined, root, is_whole);
 }
 
-kw_err kw_combine(kw_reply **combined, const kw_allocator *mem, const kw_command_info *command,
-                  kw_reply *const *replies, size_t replies_n)
+static kw_err combine(kw_reply **combined, const combination *parts, kw_response_policy policy)
 {
-    combination parts = {mem, replies, replies_n};
-    kw_response_policy policy =
-        command != NULL ? kw_command_response(command) : KW_RESPONSE_DEFAULT_KEYLESS;
-    if (replies_n == 1) {
-        return copy(combined, &parts, replies[0]);
+    if (parts->replies_n == 1) {
+        return copy(combined, parts, parts->replies[0]);
     }
     switch (policy) {
     case KW_RESPONSE_DEFAULT_KEYLESS:
     case KW_RESPONSE_DEFAULT_KEYED:
-        return by_default(combined, &parts);
+        return by_default(combined, parts);
     case KW_RESPONSE_ONE_SUCCEEDED:
-        return one_succeeded(combined, &parts);
+        return one_succeeded(combined, parts);
     case KW_RESPONSE_ALL_SUCCEEDED:
-        return all_succeeded(combined, &parts);
+        return all_succeeded(combined, parts);
     case KW_RESPONSE_AGG_LOGICAL_AND:
     case KW_RESPONSE_AGG_LOGICAL_OR:
     case KW_RESPONSE_AGG_MIN:
     case KW_RESPONSE_AGG_MAX:
     case KW_RESPONSE_AGG_SUM:
-        return aggregated(combined, &parts, policy);
+        return aggregated(combined, parts, policy);
     case KW_RESPONSE_ANY_VALUE:
-        return any_value(combined, &parts);
+        return any_value(combined, parts);
     case KW_RESPONSE_SPECIAL:
-        return listed(combined, &parts);
+        return listed(combined, parts);
     }
-    return by_default(combined, &parts);
+    return by_default(combined, parts);
+}
+
+kw_err kw_combine(kw_reply **combined, const kw_allocator *mem, const kw_command_info *command,
+                  kw_reply *const *replies, size_t replies_n)
+{
+    combination parts = {mem, replies, replies_n};
+    kw_err code =
+        combine(combined, &parts,
+                command != NULL ? kw_command_response(command) : KW_RESPONSE_DEFAULT_KEYLESS);
+    for (size_t i = 0; code == KW_OK && kw_reply_is_error(*combined) && i < replies_n; i++) {
+        if (!kw_reply_is_error(replies[i])) { /* what the others did counts */
+            kw_reply_mark_partial(*combined);
+        }
+    }
+    return code;
 }

@@ -260,6 +260,9 @@ static bool join_part(kw_reply *root, const kw_split *split, const kw_split_part
         if (!is_set) {
             return false;
         }
+        if (result->reply == NULL) { /* nobody knows what became of it */
+            kw_reply_mark_partial(element);
+        }
     }
     return true;
 }

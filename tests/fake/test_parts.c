@@ -160,6 +160,36 @@ static void test_parts_of_all_nodes_with_one_gone_may_have_run(void **state)
     kw_reply_free(reply);
 }
 
+/* Servers' errors that became one reply: what an outcome tells of their effect. */
+static void test_parts_of_which_one_was_refused_may_have_run(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *command;
+        const char *pattern;
+        const char *first;
+        const char *second;
+        kw_effect effect;
+    } rows[] = {
+        {"FLUSHALL", "FLUSHALL", "+OK\r\n", "-MISCONF disk\r\n", KW_EFFECT_MAYBE},
+        {"FLUSHALL", "FLUSHALL", "-MISCONF disk\r\n", "+OK\r\n", KW_EFFECT_MAYBE},
+        {"FLUSHALL", "FLUSHALL", "-MISCONF disk\r\n", "-MISCONF disk\r\n", KW_EFFECT_NONE},
+        {"MSET foo 1 bar 2", "MSET *", "+OK\r\n", "-OOM no\r\n", KW_EFFECT_MAYBE},
+        {"MSET foo 1 bar 2", "MSET *", "-OOM no\r\n", "-OOM no\r\n", KW_EFFECT_NONE},
+        {"DEL foo bar", "DEL *", ":0\r\n", "-NOPERM no\r\n", KW_EFFECT_MAYBE},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        renew_fakes();
+        answer_both(rows[i].pattern, rows[i].first, rows[i].second);
+        kw_error error = KW_ERROR_INIT;
+        kw_reply *reply = kw_command(kw, &error, rows[i].command);
+        assert_int_equal(kw_reply_outcome(reply, &error), KW_OUTCOME_ERROR);
+        assert_int_equal(error.code, KW_ERR_SERVER);
+        assert_string_equal(kw_effect_name(error.effect), kw_effect_name(rows[i].effect));
+        kw_reply_free(reply);
+    }
+}
+
 /* Split commands, and those that visit all nodes: one node that fails. */
 static void test_parts_of_a_failing_node_are_told_apart(void **state)
 {
@@ -176,6 +206,8 @@ static void test_parts_of_a_failing_node_are_told_apart(void **state)
     assert_true(kw_reply_is_error(kw_reply_at(reply, 0)));
     assert_non_null(strstr(kw_reply_str(kw_reply_at(reply, 0), NULL), "may have run"));
     assert_int_equal(kw_reply_int(kw_reply_at(reply, 1)), 1); /* what DEL said of bar */
+    assert_int_equal(kw_reply_outcome(reply, &error), KW_OUTCOME_ERROR);
+    assert_int_equal(error.effect, KW_EFFECT_MAYBE);
     kw_reply_free(reply);
     assert_int_equal(kw_fake_count(fakes[1], "DEL *"), 1);
     assert_int_equal(kw_fake_count(fakes[0], "DEL *"), 1);
@@ -220,6 +252,7 @@ int main(void)
         cmocka_unit_test(test_parts_of_mset_say_what_was_not_set),
         cmocka_unit_test(test_parts_of_all_nodes_differ_and_are_not_combined),
         cmocka_unit_test(test_parts_of_all_nodes_with_one_gone_may_have_run),
+        cmocka_unit_test(test_parts_of_which_one_was_refused_may_have_run),
         cmocka_unit_test(test_parts_of_a_failing_node_are_told_apart),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -127,9 +127,9 @@ static const row rows[] = {
     {"wrong command", "SET *", "-ERR wrong number of arguments", ABORTED, KW_FAKE_ALWAYS, NULL, false, WANT_ERROR, "EXECABORT Transaction discarded because of: ERR wrong number of arguments", KW_OK, 0, 1},
     {"full", NULL, NULL, "-EXECABORT Transaction discarded because of: OOM command not allowed", KW_FAKE_ALWAYS, NULL, false, WANT_ERROR, "because of: OOM", KW_OK, 0, 1},
     {"aborted in silence", NULL, NULL, ABORTED, KW_FAKE_ALWAYS, NULL, false, WANT_ERROR, "because of previous errors", KW_OK, 0, 1},
-    {"readonly said by what ran", NULL, NULL, "-READONLY said by a script", KW_FAKE_ALWAYS, NULL, false, WANT_ERROR, "READONLY", KW_OK, 0, 1},
-    {"no MULTI", "MULTI", "-NOPERM no permissions to run the 'multi' command", "-ERR EXEC without MULTI", KW_FAKE_ALWAYS, NULL, false, WANT_ERROR, "MULTI was refused", KW_OK, 0, 1},
-    {"no MULTI while it loads", "MULTI", "-LOADING data", "-ERR EXEC without MULTI", KW_FAKE_ALWAYS, NULL, false, WANT_ERROR, "MULTI was refused", KW_OK, 0, 1},
+    {"readonly said by what ran", NULL, NULL, "-READONLY said by a script", KW_FAKE_ALWAYS, NULL, false, WANT_ERROR, "READONLY", KW_OK, KW_EFFECT_MAYBE, 1},
+    {"no MULTI", "MULTI", "-NOPERM no permissions to run the 'multi' command", "-ERR EXEC without MULTI", KW_FAKE_ALWAYS, NULL, false, WANT_ERROR, "MULTI was refused", KW_OK, KW_EFFECT_MAYBE, 1},
+    {"no MULTI while it loads", "MULTI", "-LOADING data", "-ERR EXEC without MULTI", KW_FAKE_ALWAYS, NULL, false, WANT_ERROR, "MULTI was refused", KW_OK, KW_EFFECT_MAYBE, 1},
     {"down for ever", "INCR *", "-CLUSTERDOWN Hash slot not served", ABORTED, KW_FAKE_ALWAYS, NULL, false, WANT_FAILURE, NULL, KW_ERR_CLUSTER_DOWN, KW_EFFECT_NONE, 0},
     {"silent", NULL, NULL, NULL, 0, stalls, false, WANT_FAILURE, NULL, KW_ERR_TIMEOUT, KW_EFFECT_MAYBE, 1},
     {"lost at the end", NULL, NULL, NULL, 0, closes, false, WANT_FAILURE, NULL, KW_ERR_CLOSED, KW_EFFECT_MAYBE, 1},
@@ -170,6 +170,7 @@ static void prepare(const row *self)
 static void expect_end(const row *self, way by, const ending *end)
 {
     const char *said = end->reply != NULL ? kw_reply_str(end->reply, NULL) : NULL;
+    kw_error told = KW_ERROR_INIT;
     switch (self->want) {
     case WANT_REPLY:
         if (end->reply == NULL || kw_reply_count(end->reply) != 2 ||
@@ -178,10 +179,10 @@ static void expect_end(const row *self, way by, const ending *end)
         }
         break;
     case WANT_ERROR:
-        if (end->reply == NULL || !kw_reply_is_error(end->reply) ||
-            strstr(said, self->text) == NULL) {
-            fail_msg("%s by %s: %s", self->name, way_names[by],
-                     said != NULL ? said : end->error.text);
+        if (end->reply == NULL || kw_reply_outcome(end->reply, &told) != KW_OUTCOME_ERROR ||
+            strstr(said, self->text) == NULL || told.effect != self->effect) {
+            fail_msg("%s by %s: %s, %s", self->name, way_names[by],
+                     said != NULL ? said : end->error.text, kw_effect_name(told.effect));
         }
         break;
     case WANT_FAILURE:

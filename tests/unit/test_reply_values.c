@@ -210,6 +210,12 @@ static void test_reply_values_outcome_is_one_of_three(void **state)
     assert_int_equal(kw_reply_outcome(missing, &error), KW_OUTCOME_ERROR);
     assert_int_equal(error.effect, KW_EFFECT_NONE);
     kw_reply_free(missing);
+    kw_reply_mark_partial(refusal);
+    kw_reply *copy = kw_reply_clone(kw_mem_default(), refusal);
+    assert_int_equal(kw_reply_outcome(copy, &error), KW_OUTCOME_ERROR);
+    assert_int_equal(error.effect, KW_EFFECT_MAYBE);
+    assert_int_equal(kw_reply_count(copy), 0);
+    kw_reply_free(copy);
     kw_error lost = KW_ERROR_INIT;
     lost.code = KW_ERR_TIMEOUT;
     assert_int_equal(kw_reply_outcome(NULL, &lost), KW_OUTCOME_ERROR);
