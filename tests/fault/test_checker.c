@@ -9,6 +9,7 @@
 #include "support/ask.h"
 #include "support/cluster.h"
 #include "support/link.h"
+#include "support/parts.h"
 
 enum { THREADS = 8, SHORT_MS = 2000, LONG_MS = 5000, RECOVERIES_MAX = 16 };
 
@@ -440,7 +441,7 @@ static void test_checker_notices_a_planted_fault(void **state)
     assert_true(report.late > 0);
 }
 
-int main(void)
+static int run(size_t part)
 {
     const struct CMUnitTest proofs[] = {
         cmocka_unit_test(test_checker_notices_a_planted_fault),
@@ -454,6 +455,12 @@ int main(void)
         cmocka_unit_test(test_stopped_primary_that_comes_back_keeps_acknowledged_writes),
         cmocka_unit_test(test_handle_is_whole_after_all_faults),
     };
-    int failed = cmocka_run_group_tests(proofs, NULL, NULL);
-    return failed + cmocka_run_group_tests(faults, start_stage, end_stage);
+    return part == 0 ? cmocka_run_group_tests(faults, start_stage, end_stage)
+                     : cmocka_run_group_tests(proofs, NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, 2, run);
 }

@@ -20,6 +20,7 @@
 #include "support/ask.h"
 #include "support/check.h"
 #include "support/cluster.h"
+#include "support/parts.h"
 #include "support/ways.h"
 
 #define ENOUGH_MS 60000
@@ -251,13 +252,20 @@ static void test_a_server_without_its_data_is_followed_or_refused(void **state)
     kw_test_server_free(server);
 }
 
-int main(void)
+static int run(size_t part)
 {
+    (void)part;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_stranger_at_an_old_address_gets_no_command),
         cmocka_unit_test(test_nodes_replaced_one_by_one_are_followed_in_silence),
         cmocka_unit_test(test_all_nodes_replaced_at_once_are_followed_with_an_event),
         cmocka_unit_test(test_a_server_without_its_data_is_followed_or_refused),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return KW_TEST_RUN_SHARE(tests, NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, 4, run);
 }

@@ -3,6 +3,7 @@
  * stop and die. */
 #include "live/loop_cluster.h"
 #include "support/checker.h"
+#include "support/parts.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -255,8 +256,9 @@ static void test_loop_under_disturbances_is_never_wrong(void **state)
     kw_test_join(processor);
 }
 
-int main(void)
+static int run(size_t part)
 {
+    (void)part;
 #define TEST(name)                                                                                 \
     cmocka_unit_test_setup_teardown(name, open_handle, close_handle),                              \
         cmocka_unit_test_setup_teardown(name, open_on_poll, close_handle)
@@ -267,5 +269,11 @@ int main(void)
                                         close_handle),
     };
 #undef TEST
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return KW_TEST_RUN_SHARE(tests, set_up, tear_down);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, 3, run);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Nodes of a ring that die and return empty under many callers, for each on-node-down. */
+/* Nodes of a ring that die and return empty under many callers, for each on-node-down, a part of
+ * the program each. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,6 +17,7 @@
 #include <string.h>
 
 #include "live/ring_outage.h"
+#include "support/parts.h"
 
 /* One of many callers, with keys of its own. */
 typedef struct caller {
@@ -68,7 +70,8 @@ static void test_nodes_die_and_return_empty_under_load(void **state)
                                         "?on-node-down=eject&timeout=500ms"};
     enum { CALLERS = 16 };
     ring_servers *servers = *state;
-    for (size_t i = 0; i < sizeof(tails) / sizeof(tails[0]); i++) {
+    KW_TEST_SHARE_OUT(i, sizeof(tails) / sizeof(tails[0]))
+    {
         diary events;
         caller callers[CALLERS];
         atomic_bool is_over = false;
@@ -103,10 +106,17 @@ static void test_nodes_die_and_return_empty_under_load(void **state)
     }
 }
 
-int main(void)
+static int run(size_t part)
 {
+    (void)part;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_nodes_die_and_return_empty_under_load, ring_flush),
     };
     return cmocka_run_group_tests(tests, ring_start, ring_stop);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, 3, run);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* TLS: who is believed and who is not, on real servers; and its refusal where it is not in the
- * build. */
+ * build. Shared out to four parts. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,6 +25,7 @@
 #include "support/fake.h"
 #include "support/far.h"
 #include "support/group.h"
+#include "support/parts.h"
 #include "support/program.h"
 #include "support/relay.h"
 #include "support/server.h"
@@ -615,10 +616,9 @@ static int remove_certs(void **state)
     return 0;
 }
 
-int main(int argc, char **argv)
+static int run(size_t part)
 {
-    (void)argc;
-    kw_program_find(argv[0]);
+    (void)part;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_schemes_are_known_or_refused_clearly),
         cmocka_unit_test(test_certificates_without_tls_are_an_error),
@@ -641,12 +641,19 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_far_servers_are_reached_by_tls),
         cmocka_unit_test(test_check_finds_tls_that_is_refused),
     };
-    int failed_n = cmocka_run_group_tests(tests, NULL, NULL);
+    int failed_n = KW_TEST_RUN_SHARE(tests, NULL, NULL);
     if (!kw_tls_is_built() || system("openssl version > /dev/null 2>&1") != 0) {
         fputs("TLS is not tested against servers: it is not in this build, or there is no openssl "
               "command\n",
               stderr);
         return failed_n;
     }
-    return failed_n + cmocka_run_group_tests(sealed, make_certs, remove_certs);
+    return failed_n + KW_TEST_RUN_SHARE(sealed, make_certs, remove_certs);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    kw_program_find(argv[0]);
+    return kw_test_parts(argv, 4, run);
 }

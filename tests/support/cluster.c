@@ -14,9 +14,10 @@
 #include "support/cluster_view.h"
 #include "support/link.h"
 
-enum { NODES_MAX = 64, POLL_MS = 10, FORM_MS = 30000, NODE_TIMEOUT_MS = 1500 };
+enum { NODES_MAX = 64, POLL_MS = 10, FORM_MS = 30000, NODE_TIMEOUT_MS = 1500, VOTES_MIN_MS = 2000 };
 
 struct kw_test_cluster {
+    unsigned node_timeout_ms; /* the servers' */
     size_t nodes_n;
     kw_test_server *nodes[NODES_MAX];
     char ids[NODES_MAX][KW_TEST_ID_LEN + 1];
@@ -168,8 +169,9 @@ kw_test_cluster *kw_test_cluster_start(size_t primaries_n, size_t replicas_n,
         kw_test_die("no memory");
     }
     kw_test_calm_start();
-    node_timeout_ms = node_timeout_ms == 0 ? NODE_TIMEOUT_MS : node_timeout_ms;
-    cluster->config = make_config(kw_test_stretch_ms(node_timeout_ms), config);
+    cluster->node_timeout_ms =
+        kw_test_stretch_ms(node_timeout_ms == 0 ? NODE_TIMEOUT_MS : node_timeout_ms);
+    cluster->config = make_config(cluster->node_timeout_ms, config);
     for (size_t i = 0; i < total; i++) {
         start_node(cluster);
         kw_test_server_ok(cluster->nodes[i], "CLUSTER SET-CONFIG-EPOCH %d", (int)i + 1);
@@ -362,6 +364,16 @@ void kw_test_cluster_failover(kw_test_cluster *cluster, kw_test_server *replica)
     kw_test_server_ok(replica, "CLUSTER FAILOVER");
     while (!kw_test_server_is_info(replica, "role", "master")) {
         pause_until(end_ms, "the replica is not promoted");
+    }
+}
+
+void kw_test_cluster_rest(const kw_test_cluster *cluster)
+{
+    unsigned votes_ms = 2 * cluster->node_timeout_ms;
+    votes_ms = votes_ms > VOTES_MIN_MS ? votes_ms : VOTES_MIN_MS;
+    uint64_t end_ms = kw_test_real_ms() + 3 * (uint64_t)votes_ms;
+    while (kw_test_real_ms() < end_ms) {
+        kw_test_sleep_ms(POLL_MS);
     }
 }
 

@@ -58,6 +58,9 @@ kw_test_server *kw_test_cluster_wait_owner(kw_test_cluster *cluster, unsigned sl
  * counts the old votes again, and promotes it without the others' knowledge. */
 void kw_test_cluster_failover(kw_test_cluster *cluster, kw_test_server *replica);
 
+/* After an election: until any node may be used so, by the servers' time, which is real. */
+void kw_test_cluster_rest(const kw_test_cluster *cluster);
+
 /* Slots first .. last to another primary, with their keys, while clients go on:
  * MIGRATING and IMPORTING, MIGRATE, SETSLOT NODE, slot by slot. */
 void kw_test_cluster_move(kw_test_cluster *cluster, unsigned first, unsigned last,
