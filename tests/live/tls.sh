@@ -27,9 +27,16 @@ take_over() {
     for source in "$@"; do
         rm -f "$build/${source%.c}.o"
     done
-    find "$build" -name '*.d' | while read -r rule; do
-        sed "s|^${BUILD:-build}/|$build/|" "$rule" > "$rule.new" && mv "$rule.new" "$rule"
-    done
+    # Files are words.
+    # shellcheck disable=SC2046
+    awk -v from="${BUILD:-build}/" -v to="$build/" '
+        FNR == 1 {
+            close(copy)
+            copy = to substr(FILENAME, length(from) + 1)
+        }
+        {
+            print (index($0, from) == 1 ? to substr($0, length(from) + 1) : $0) > copy
+        }' $(cd "${BUILD:-build}" && find lib examples/keyway tests/support -name '*.d' | sed "s|^|${BUILD:-build}/|")
     find "$build" -name '*.o' -exec touch {} +
 }
 asks=$(grep -rl KW_HAS_TLS lib tests/support examples/keyway --include='*.[ch]')

@@ -60,9 +60,9 @@ grep -v '^room ' "$work/all" > "$work/offenders"
 
 # Bytes of sections that can be written when the program runs; relocated constants
 # (.data.rel.ro) are not among them.
-for object in $OBJECTS; do
-    size -A "$object"
-done | awk '
+# Objects are words.
+# shellcheck disable=SC2086
+size -A $OBJECTS | awk '
     /:$/ {
         file = $1
     }
