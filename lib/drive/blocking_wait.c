@@ -40,6 +40,9 @@ void kw_blocking_wait_fini(kw_blocking_wait *self)
 {
     kw_node_unref(self->node);
     self->node = NULL;
+    if (self->op.target != NULL) {
+        kw_mem_free(&self->topology->env.mem, self->op.target);
+    }
 }
 
 bool kw_blocking_wait_choose(kw_blocking_wait *self, kw_step *next, const kw_step *step)

@@ -148,7 +148,7 @@ kw_node *kw_driver_choose(kw_topology *topology, const kw_plan *plan, kw_op *op,
     op->is_down = false;
     op->soon_ns = 0;
     if (step->is_redirected) {
-        return kw_topology_node(topology, &op->target);
+        return kw_topology_node(topology, op->target);
     }
     kw_snapshot *snapshot = kw_topology_snapshot(topology);
     if (snapshot == NULL) {
@@ -315,8 +315,8 @@ void kw_driver_heed_more(kw_topology *topology, kw_op *op, const kw_step *step)
         !is_closing) {
         kw_lag_tend(topology, kw_env_now(&topology->env));
     }
-    if (step->is_patch && is_allowed(topology, &op->target)) {
-        kw_topology_patch(topology, op->spec.slot, &op->target);
+    if (step->is_patch && is_allowed(topology, op->target)) {
+        kw_topology_patch(topology, op->spec.slot, op->target);
     }
     if (step->wants_refresh && kw_driver_has_map(topology)) {
         want_map(topology, op, step);
@@ -365,6 +365,16 @@ static void keep_words(const kw_driver_answer *answer)
     answer->request->reply = NULL;
 }
 
+/* A place for the node that a redirect names, which few commands need. */
+static void need_target(kw_topology *topology, kw_op *op, kw_verdict_kind kind)
+{
+    bool is_redirect =
+        kind == KW_VERDICT_MOVED || kind == KW_VERDICT_ASK || kind == KW_VERDICT_REDIRECT;
+    if (is_redirect && op->target == NULL) {
+        op->target = kw_mem_calloc(&topology->env.mem, 1, sizeof(*op->target));
+    }
+}
+
 kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op,
                            const kw_driver_answer *answer)
 {
@@ -386,6 +396,7 @@ kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op
     note_group(op, node);
     op->awaits_primary = verdict.kind == KW_VERDICT_READONLY && !kw_env_has_fetch(&topology->env) &&
                          !op->is_at_replica && kw_node_on_readonly(node, now_ns);
+    need_target(topology, op, verdict.kind);
     kw_step step = kw_op_on_reply(op, now_ns, &verdict, &node->endpoint);
     bool is_stray = verdict.kind == KW_VERDICT_MOVED && step.kind == KW_STEP_DONE;
     if (is_stray && plan->kind != KW_PLAN_NODE) {
@@ -395,8 +406,8 @@ kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op
     if (step.kind == KW_STEP_DONE) {
         return step;
     }
-    if (verdict.kind == KW_VERDICT_REDIRECT && !verdict.is_unknown) {
-        kw_server_handover_follow(topology, &op->target);
+    if (verdict.kind == KW_VERDICT_REDIRECT && !verdict.is_unknown && op->target != NULL) {
+        kw_server_handover_follow(topology, op->target);
     }
     if (verdict.kind == KW_VERDICT_NO_SCRIPT) {
         kw_script_run_missed(plan->script);

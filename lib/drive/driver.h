@@ -94,7 +94,8 @@ typedef struct kw_driver_answer {
     kw_error *failure;   /* gets the server's words then */
 } kw_driver_answer;
 
-/* What the answer means for the op; it is the caller's where the step is DONE. Counts it. */
+/* What the answer means for the op; it is the caller's where the step is DONE. Counts it. An op
+ * without a place for a target gets one where it needs it: the caller frees it. */
 kw_step kw_driver_on_reply(kw_topology *topology, const kw_plan *plan, kw_op *op,
                            const kw_driver_answer *answer);
 

@@ -159,9 +159,10 @@ static void redo_stale_split(kw_fanout *self)
             kw_call_run_split(self->topology, &failure, self->plan, self->split.scratch, argc);
         kw_err code = item->request.reply != NULL ? KW_OK : failure.code;
         item->code = code;
-        if (item->retry_state != NULL) {
-            item->retry_state->failure = failure;
-        }
+        kw_loss *loss = kw_loss_of(self->mem, &failure);
+        kw_item_note(item, loss, self->mem);
+        item->effect = failure.effect;
+        kw_loss_unref(loss, self->mem);
     }
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A counted story of a lost connection. */
+/* A counted story of a failure. */
 #include "drive/loss.h"
 
 kw_loss *kw_loss_new(const kw_allocator *mem)
@@ -8,6 +8,16 @@ kw_loss *kw_loss_new(const kw_allocator *mem)
     if (loss != NULL) {
         loss->refs = 1;
         loss->failure.size = sizeof(loss->failure);
+    }
+    return loss;
+}
+
+kw_loss *kw_loss_of(const kw_allocator *mem, const kw_error *failure)
+{
+    kw_loss *loss = kw_loss_new(mem);
+    if (loss != NULL) {
+        loss->failure = *failure;
+        loss->is_whole = true;
     }
     return loss;
 }

@@ -45,7 +45,6 @@ kw_err kw_pin_plan(kw_pin *pin, kw_item *item, kw_error *error, const kw_plan_ta
         kw_plan_fini(&request.plan);
         return KW_ERR_NOMEM;
     }
-    command->retry.failure.size = sizeof(command->retry.failure);
     command->retry.item = item;
     command->retry.pin = pin;
     command->effect = request.effect;
@@ -201,11 +200,13 @@ static bool has_failed(const kw_pin_command *command, const kw_item *item, kw_er
  * called. */
 static void void_behind(kw_pin *pin, kw_pin_command *from, const kw_item *failed)
 {
-    const kw_error *failure = &failed->retry_state->failure;
+    const kw_loss *loss = failed->loss;
     const kw_reply *reply = failed->request.reply;
     char shown[sizeof(pin->void_reason)];
-    kw_bytes said = kw_bytes_of(
-        reply != NULL ? kw_bytes_show(shown, sizeof(shown), kw_reply_bytes(reply)) : failure->text);
+    kw_bytes said =
+        kw_bytes_of(reply != NULL  ? kw_bytes_show(shown, sizeof(shown), kw_reply_bytes(reply))
+                    : loss != NULL ? loss->failure.text
+                                   : "");
     bool is_story = reply == NULL && said.len > 0;
     snprintf(pin->void_reason, sizeof(pin->void_reason), "%s%s%.*s",
              is_story ? "" : kw_plan_name(&failed->plan), is_story ? "" : ": ", (int)said.len,

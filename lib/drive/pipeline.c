@@ -48,15 +48,17 @@ static void prepare(kw_item *item, const kw_commands *commands, const char **enc
 static void fail_all(kw_pipeline *pipeline, const kw_commands *commands, const kw_error *failure)
 {
     const char *encoded = commands->encoded;
+    const kw_allocator *mem = &pipeline->topology->env.mem;
+    kw_loss *loss = kw_loss_of(mem, failure);
     pipeline->open_n = pipeline->items_n;
     for (size_t i = 0; i < pipeline->items_n; i++) {
         kw_item *item = &pipeline->items[i];
         prepare(item, commands, &encoded);
-        if (kw_pipeline_has_op(pipeline, item)) {
-            item->retry_state->failure = *failure;
-            kw_pipeline_end_item(pipeline, item, failure->code);
-        }
+        kw_item_note(item, loss, mem);
+        item->effect = failure->effect;
+        kw_pipeline_end_item(pipeline, item, failure->code);
     }
+    kw_loss_unref(loss, mem);
 }
 
 static kw_err send_all(kw_pipeline *pipeline, const kw_commands *commands,

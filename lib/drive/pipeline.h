@@ -11,8 +11,7 @@
 /* What only a command needs that is to be sent again, or waits for something. */
 typedef struct kw_retry_state {
     kw_op op;
-    kw_error failure;     /* what stood in the way last; in the end the story of the failure */
-    struct kw_item *item; /* whose it is */
+    struct kw_item *item;         /* whose it is */
     struct kw_async_session *pin; /* of a session's command; NULL: of any other one */
     kw_heap_entry wake;
     kw_story *story;    /* for whoever watches; NULL: nothing is kept */
@@ -43,13 +42,13 @@ typedef struct kw_item {
     struct kw_item *before;
     void *owner;                 /* for whoever made it */
     kw_retry_state *retry_state; /* NULL: none yet */
-    kw_loss *loss;               /* why it is LOST; of an ended one without a reply: its story,
-                                    unless retry_state has one */
+    kw_loss *loss;               /* what stood in its way last; of an ended one without a reply: its
+                                    story. NULL: nothing, or there was no memory for it */
     kw_node *node;               /* the last one: a reference where there is a retry_state, else
                                     its channel has one */
     kw_item_state state : 8;
     kw_err code : 8;        /* of an ended one: KW_OK, it has a reply */
-    kw_effect effect : 4;   /* of an ended one whose story is in loss */
+    kw_effect effect : 4;   /* of an ended one without a reply */
     bool is_redirected : 1; /* as the last SEND step said */
     bool is_asking : 1;
     bool has_left : 1;     /* LOST: it may have reached the server */
@@ -159,6 +158,9 @@ kw_err kw_pipeline_all(kw_topology *topology, const kw_commands *commands);
 
 /* The story of a command that ended without a reply. */
 void kw_item_tell(const kw_item *item, kw_error *error);
+
+/* From now on loss, of which the item takes a reference, is the item's; NULL: none is. */
+void kw_item_note(kw_item *item, kw_loss *loss, const kw_allocator *mem);
 
 /* Frees what a pipeline left in an item: reply, story and plan. */
 void kw_item_fini_failed(kw_item *item, const kw_allocator *mem);

@@ -68,8 +68,10 @@ static void settle(kw_pipeline *self)
     while ((item = kw_items_pop(&self->scan.overtaken)) != NULL) {
         item->state = KW_ITEM_ROUTING;
         if (kw_pipeline_has_op(self, item)) {
-            kw_error_set(&item->retry_state->failure, KW_OK, KW_EFFECT_NONE,
+            kw_error failure = kw_error_none();
+            kw_error_set(&failure, KW_OK, KW_EFFECT_NONE,
                          "it was refused before, and not sent again");
+            kw_pipeline_note(self, item, &failure);
             kw_pipeline_apply(self, item, kw_op_on_overtaken(&item->retry_state->op));
         }
     }

@@ -8,44 +8,6 @@
 
 #include <string.h>
 
-void kw_item_fini_failed(kw_item *item, const kw_allocator *mem)
-{
-    if (item->retry_state != NULL) {
-        kw_mem_free(mem, item->retry_state->story);
-        if (item->retry_state->pin != NULL) {
-            atomic_fetch_sub(&item->retry_state->pin->open_n, 1);
-        }
-    }
-    kw_mem_free(mem, item->retry_state);
-    item->retry_state = NULL;
-    if (item->loss != NULL) {
-        kw_loss_unref(item->loss, mem);
-        item->loss = NULL;
-    }
-}
-
-void kw_item_tell(const kw_item *item, kw_error *error)
-{
-    if (item->retry_state != NULL) {
-        kw_error_copy(error, &item->retry_state->failure);
-        return;
-    }
-    if (item->loss == NULL) {
-        kw_error_set(error, item->code, KW_EFFECT_MAYBE, "%s", kw_err_text(item->code));
-        return;
-    }
-    kw_step step = {.kind = KW_STEP_FAIL, .code = item->code, .effect = item->effect};
-    kw_driver_told told = {.plan = &item->plan, .step = &step};
-    told.node = item->loss->failure.node;
-    told.detail = item->loss->failure.text;
-    told.has_slots = item->loss->has_slots;
-    kw_driver_tell(error, &told);
-    if (kw_error_has_room(error)) {
-        error->attempts = item->sends_n;
-        error->elapsed_ms = (unsigned)((item->due_ns - item->plan.start_ns) / KW_NS_PER_MS);
-    }
-}
-
 /* The one that waits for the first map has ended: how is told to those behind it, unless it was
  * but its own deadline. */
 static void end_leader(kw_pipeline *self, const kw_item *item, kw_err code)
@@ -61,7 +23,7 @@ static kw_order_end order_end(const kw_item *item, kw_err code)
     if (code == KW_OK) {
         return KW_ORDER_RAN;
     }
-    return kw_item_effect(item) == KW_EFFECT_NONE ? KW_ORDER_NOT_RUN : KW_ORDER_MAY_RUN;
+    return item->effect == KW_EFFECT_NONE ? KW_ORDER_NOT_RUN : KW_ORDER_MAY_RUN;
 }
 
 /* The next command of a session begins, once it is routed. */
@@ -92,7 +54,7 @@ void kw_pipeline_end_item(kw_pipeline *self, kw_item *item, kw_err code)
     }
     if (code != KW_OK) {
         self->has_failed = true;
-        kw_topology_count_failure(self->topology, code, kw_item_effect(item));
+        kw_topology_count_failure(self->topology, code, item->effect);
         kw_reply_free(item->request.reply);
         item->request.reply = NULL;
     }
@@ -115,9 +77,9 @@ static void end_without_memory(kw_pipeline *self, kw_item *item)
 {
     item->effect = item->sends_n > 0 ? KW_EFFECT_MAYBE : KW_EFFECT_NONE;
     if (item->retry_state != NULL) {
-        kw_error_set(&item->retry_state->failure, KW_ERR_NOMEM, item->retry_state->op.effect,
-                     "no memory to go on with %s", kw_plan_name(&item->plan));
+        item->effect = item->retry_state->op.effect;
     }
+    kw_item_note(item, NULL, &self->topology->env.mem);
     kw_pipeline_end_item(self, item, KW_ERR_NOMEM);
 }
 
@@ -143,7 +105,6 @@ static bool need_retry_state(kw_pipeline *self, kw_item *item)
     if (item->retry_state == NULL) {
         return false;
     }
-    item->retry_state->failure.size = sizeof(item->retry_state->failure);
     item->retry_state->item = item;
     item->retry_state->story = self->story; /* its own, if there is one */
     self->story = NULL;
@@ -237,9 +198,12 @@ static bool has_begun(kw_pipeline *self, kw_item *item)
         return true;
     }
     kw_retry_state *state = item->retry_state;
-    kw_err code = kw_pin_begin(state->pin, item, &state->failure);
+    kw_error failure;
+    failure.size = sizeof(failure);
+    kw_err code = kw_pin_begin(state->pin, item, &failure);
     start_op(self, item, &state->op);
     if (code != KW_OK) {
+        kw_pipeline_note(self, item, &failure);
         kw_step step = {.kind = KW_STEP_FAIL, .code = code, .effect = KW_EFFECT_NONE};
         kw_pipeline_apply(self, item, step);
     }
@@ -316,16 +280,11 @@ void kw_pipeline_add(kw_pipeline *self, kw_item *item, const kw_snapshot *snapsh
 
 static void fail_item(kw_pipeline *self, kw_item *item, const kw_step *step)
 {
-    kw_error story = kw_error_none();
-    kw_step end = *step;
-    end.effect = kw_pin_effect(item, step->effect);
-    kw_driver_story told = {&item->plan, &end, &item->retry_state->failure, item->node,
-                            item->sends_n};
-    kw_driver_explain(self->topology, &story, &told);
     if (item == self->leader) {
-        self->mapless_failure = item->retry_state->failure;
+        kw_loss_unref(self->mapless_loss, &self->topology->env.mem);
+        self->mapless_loss = item->loss != NULL ? kw_loss_ref(item->loss) : NULL;
     }
-    item->retry_state->failure = story;
+    kw_pipeline_explain(self, item, step);
     kw_pipeline_end_item(self, item, step->code);
 }
 
@@ -405,18 +364,21 @@ void kw_pipeline_on_answer(kw_pipeline *self, kw_item *item)
         end_answered(self, item);
         return;
     }
-    kw_driver_answer answer = {item->node, self->scan.now_ns, &item->request, &retry->failure};
-    kw_pipeline_apply(self, item,
-                      kw_driver_on_reply(self->topology, &item->plan, &retry->op, &answer));
+    kw_error words; /* scan.failure may tell of the connection's end, behind this answer */
+    words.size = sizeof(words);
+    kw_driver_answer answer = {item->node, self->scan.now_ns, &item->request, &words};
+    kw_step step = kw_driver_on_reply(self->topology, &item->plan, &retry->op, &answer);
+    if (step.kind != KW_STEP_DONE) {
+        kw_pipeline_note(self, item, &words);
+    }
+    kw_pipeline_apply(self, item, step);
 }
 
 /* A command that ends as many others do, which share its story. */
 static void end_by_loss(kw_pipeline *self, kw_item *item, kw_loss *loss, const kw_step *step)
 {
     kw_driver_heed(self->topology, NULL, step);
-    kw_loss *before = item->loss;
-    item->loss = kw_loss_ref(loss);
-    kw_loss_unref(before, &self->topology->env.mem);
+    kw_item_note(item, loss, &self->topology->env.mem);
     item->effect = step->effect;
     kw_pipeline_end_item(self, item, step->code);
 }
@@ -426,6 +388,7 @@ static void fail_first_try(kw_pipeline *self, kw_item *item, kw_loss *loss, cons
 {
     kw_op op;
     start_op(self, item, &op);
+    kw_random_init(&op.random, loss->seed);
     op.spec.is_repeatable = op.spec.is_repeatable && !item->is_overtaken;
     if (item->has_half) {
         kw_op_on_half_sent(&op);
@@ -442,7 +405,7 @@ static void fail_first_try(kw_pipeline *self, kw_item *item, kw_loss *loss, cons
         return;
     }
     item->retry_state->op = op;
-    item->retry_state->failure = loss->failure;
+    kw_item_note(item, loss, &self->topology->env.mem);
     kw_pipeline_apply(self, item, step);
 }
 
@@ -471,7 +434,7 @@ void kw_pipeline_fail_try(kw_pipeline *self, kw_item *item, kw_loss *loss, bool 
     if (item->has_half) {
         kw_op_on_half_sent(op);
     }
-    item->retry_state->failure = loss->failure;
+    kw_item_note(item, loss, &self->topology->env.mem);
     if (kw_pin_ends_with(item, &end)) {
         kw_step step = {.kind = KW_STEP_FAIL, .code = end.code, .effect = KW_EFFECT_NONE};
         step.wants_refresh = true;

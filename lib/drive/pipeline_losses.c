@@ -45,10 +45,10 @@ static bool may_pass(kw_err code)
            code == KW_ERR_POOL_FULL;
 }
 
-static void put_lost(kw_items *lost, kw_item *item, kw_loss *loss)
+static void put_lost(kw_pipeline *self, kw_items *lost, kw_item *item, kw_loss *loss)
 {
     item->state = KW_ITEM_LOST;
-    item->loss = loss != NULL ? kw_loss_ref(loss) : NULL;
+    kw_item_note(item, loss, &self->topology->env.mem);
     kw_items_push_front(lost, item);
 }
 
@@ -75,7 +75,7 @@ static void sort_sent(kw_pipeline *self, kw_channel *channel, kw_item *item, kw_
         item->is_choosy = false;
         kw_channel_put_back(channel, item);
     } else {
-        put_lost(lost, item, loss);
+        put_lost(self, lost, item, loss);
     }
 }
 
@@ -126,7 +126,7 @@ static void sort_queue(kw_pipeline *self, kw_channel *channel, kw_loss *behind)
             if (item->retry_state == NULL) {
                 item->node = channel->node; /* where it would have gone */
             }
-            put_lost(&lost, item, behind);
+            put_lost(self, &lost, item, behind);
         }
         item = before;
     }

@@ -60,14 +60,15 @@ struct kw_pipeline {
     kw_items mapless; /* came before the first map, behind .. */
     kw_item *leader;  /* .. the one whose op waits for it; NULL: none */
     kw_err mapless_code;
-    kw_error mapless_failure; /* why its op has failed, for those behind it; else KW_OK */
-    kw_items lost;            /* LOST ones: their ops are to be told */
-    kw_items asleep;          /* SLEEPING and REFRESHING ones .. */
-    kw_heap wakes;            /* .. by their times */
-    kw_item *told;            /* the next of them to be told of a new map; NULL: all have been */
-    uint64_t fetch;           /* a fetch that some of them wait for (0: none) */
-    uint64_t changes_n;       /* the map that commands were told of last */
-    size_t open_n;            /* commands that have not ended */
+    kw_loss *mapless_loss; /* why its op has failed, for those behind it; or NULL */
+    kw_loss *noted;        /* what kw_pipeline_note noted last; or NULL */
+    kw_items lost;         /* LOST ones: their ops are to be told */
+    kw_items asleep;       /* SLEEPING and REFRESHING ones .. */
+    kw_heap wakes;         /* .. by their times */
+    kw_item *told;         /* the next of them to be told of a new map; NULL: all have been */
+    uint64_t fetch;        /* a fetch that some of them wait for (0: none) */
+    uint64_t changes_n;    /* the map that commands were told of last */
+    size_t open_n;         /* commands that have not ended */
     uint64_t turn_end_ns;
     unsigned work_n; /* pieces of work since the clock was looked at */
     bool is_late;    /* the turn has taken its time */
@@ -161,11 +162,14 @@ void kw_pipeline_on_answer(kw_pipeline *self, kw_item *item);
 /* The try of a command has ended without a reply, as loss says; has_left: its own. */
 void kw_pipeline_fail_try(kw_pipeline *self, kw_item *item, kw_loss *loss, bool has_left);
 
-/* What a command that has ended without a reply has done. */
-static inline kw_effect kw_item_effect(const kw_item *item)
-{
-    return item->retry_state != NULL ? item->retry_state->failure.effect : item->effect;
-}
+/* In pipeline_story.c: what a command is told. */
+
+/* The failure stood in the way of the command, which has a retry_state. Commands that say so of the
+ * same one after another share it. */
+void kw_pipeline_note(kw_pipeline *self, kw_item *item, const kw_error *failure);
+
+/* The story of a command whose op has failed, which is the command's from now on. */
+void kw_pipeline_explain(kw_pipeline *self, kw_item *item, const kw_step *step);
 
 /* True where more commands await replies of the channel than the processor has near by itself. */
 static inline bool kw_pipeline_has_many(const kw_channel *channel)

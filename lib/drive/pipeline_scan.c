@@ -27,7 +27,6 @@ void kw_pipeline_init(kw_pipeline *self, kw_topology *topology)
     self->topology = topology;
     self->scan.topology = topology;
     self->scan.failure.size = sizeof(self->scan.failure);
-    self->mapless_failure.size = sizeof(self->mapless_failure);
     self->changes_n = kw_refresher_changes_n(&topology->refresher);
     kw_heap_init(&self->timers, mem);
     kw_heap_init(&self->wakes, mem);
@@ -55,6 +54,8 @@ void kw_pipeline_fini(kw_pipeline *self)
         kw_mem_free(&self->topology->env.mem, self->channels);
     }
     kw_mem_free(&self->topology->env.mem, self->shared.slots);
+    kw_loss_unref(self->mapless_loss, &self->topology->env.mem);
+    kw_loss_unref(self->noted, &self->topology->env.mem);
     self->channels = NULL;
     kw_heap_fini(&self->timers);
     kw_heap_fini(&self->wakes);

@@ -24,6 +24,6 @@ void kw_pipeline_show_end(kw_pipeline *self, kw_item *item, kw_err code)
         kw_pipeline_show_try(self, item, code); /* errors were shown before their verdict */
     }
     kw_seen_end seen = {&item->plan, self->scan.now_ns, code,
-                        code != KW_OK ? kw_item_effect(item) : KW_EFFECT_NONE};
+                        code != KW_OK ? item->effect : KW_EFFECT_NONE};
     kw_observer_show_end(self->topology, story_of(self, item), &seen);
 }

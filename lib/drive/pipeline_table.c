@@ -209,6 +209,7 @@ kw_loss *kw_pipeline_new_loss(kw_pipeline *self, const kw_try_end *end, const kw
     kw_loss *loss = kw_loss_new(&self->topology->env.mem);
     if (loss != NULL) {
         loss->end = *end;
+        loss->seed = kw_random_next(&self->random);
         loss->has_slots = kw_driver_has_slots(self->topology);
         loss->failure = self->scan.failure;
         if (node != NULL) {

@@ -12,7 +12,6 @@
 static void wake(kw_pipeline *self, kw_item *item)
 {
     kw_retry_state *state = item->retry_state;
-    kw_error failure = kw_error_none();
     kw_err code = KW_ERR_TIMEOUT;
     bool is_asleep = item->state == KW_ITEM_SLEEPING;
     uint64_t until_ns = state->wake.at_ns;
@@ -23,8 +22,9 @@ static void wake(kw_pipeline *self, kw_item *item)
         return;
     }
     if (kw_refresher_has_ended(&self->topology->refresher, state->op.fetch)) {
+        kw_error failure = kw_error_none();
         code = kw_refresher_result(&self->topology->refresher, &failure);
-        state->failure = failure;
+        kw_pipeline_note(self, item, &failure);
     } else if (self->scan.now_ns < until_ns) {
         code = KW_OK; /* another map was published */
     }
@@ -73,7 +73,7 @@ static void fail_mapless(kw_pipeline *self, kw_item *item)
 {
     if (kw_pipeline_has_op(self, item)) {
         kw_op *op = &item->retry_state->op;
-        item->retry_state->failure = self->mapless_failure;
+        kw_item_note(item, self->mapless_loss, &self->topology->env.mem);
         (void)kw_op_on_mapless(op, self->scan.now_ns);
         kw_pipeline_apply(
             self, item,
@@ -226,7 +226,7 @@ static void expire(kw_pipeline *self, kw_item *item)
             kw_op *op = &item->retry_state->op;
             kw_error failure = kw_error_none();
             (void)kw_refresher_result(&self->topology->refresher, &failure);
-            item->retry_state->failure = failure;
+            kw_pipeline_note(self, item, &failure);
             kw_pipeline_apply(self, item, kw_driver_on_mapless(self->topology, op, now_ns));
         }
         break;

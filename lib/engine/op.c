@@ -125,12 +125,10 @@ static kw_step refresh(kw_op *op, uint64_t now_ns, kw_err obstacle)
 
 kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed)
 {
-    /* The endpoint is written before it is read; leave its bytes alone. */
     op->spec = *spec;
     kw_random_init(&op->random, seed);
     kw_backoff_init(&op->backoff, WAIT_FIRST_NS, WAIT_MAX_NS);
-    op->target.host[0] = '\0';
-    op->target.port = 0;
+    op->target = NULL;
     op->has_fetched = false;
     op->has_asked = false;
     op->is_at_replica = false;
@@ -154,11 +152,11 @@ kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed)
 
 static bool take_target(kw_op *op, const kw_verdict *verdict, const kw_endpoint *from)
 {
-    if (verdict->is_unknown) {
+    if (verdict->is_unknown || op->target == NULL) {
         return false;
     }
     kw_bytes host = verdict->host.len > 0 ? verdict->host : kw_bytes_of(from->host);
-    return kw_endpoint_set(&op->target, host, verdict->port);
+    return kw_endpoint_set(op->target, host, verdict->port);
 }
 
 static kw_step on_redirect(kw_op *op, uint64_t now_ns, const kw_verdict *verdict,

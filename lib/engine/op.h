@@ -58,7 +58,8 @@ typedef struct kw_op {
     kw_op_spec spec;
     kw_random random;
     kw_backoff backoff;
-    kw_endpoint target;      /* of the last MOVED, ASK or REDIRECT */
+    kw_endpoint *target;     /* of the last MOVED, ASK or REDIRECT; the driver's memory. NULL: there
+                                is no place for it, and a map is fetched in its stead */
     bool is_asking;          /* target came from ASK */
     bool is_at_replica;      /* the driver's: where the command was last sent */
     bool has_left;           /* a replica failed it: to the primary, until the next pause */
@@ -99,7 +100,8 @@ typedef struct kw_op {
 /* So many nodes that refuse what the settings ask for are tried, where any will do. */
 #define KW_OP_INCOMPATIBLE_MAX 3u
 
-/* Starts the op; the first step is a SEND. seed: any number, for the jitter. */
+/* Starts the op, without a place for a target; the first step is a SEND. seed: any number, for the
+ * jitter. */
 kw_step kw_op_start(kw_op *op, const kw_op_spec *spec, uint64_t seed);
 
 /* The driver is about to put the command on a connection. */

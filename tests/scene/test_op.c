@@ -62,6 +62,7 @@ typedef struct scene_turn {
 #define AT_REPLICA   64 /* each send goes to one, but the op says otherwise */
 #define ONLY_REPLICA 128
 #define TEXT         256 /* runs a script by its name */
+#define NO_PLACE     512 /* for the target of a redirect */
 
 static kw_step happen(kw_op *op, const scene_turn *turn)
 {
@@ -136,6 +137,7 @@ static unsigned flags_of(const kw_step *step)
 
 static kw_op play(const char *name, unsigned traits, const scene_turn *turns, size_t n)
 {
+    static kw_endpoint target;
     kw_op op;
     kw_op_spec spec = {
         .deadline_ns = DEADLINE,
@@ -150,6 +152,7 @@ static kw_op play(const char *name, unsigned traits, const scene_turn *turns, si
         .slot = SLOT,
     };
     kw_step step = kw_op_start(&op, &spec, 1);
+    op.target = (traits & NO_PLACE) == 0 ? &target : NULL;
     assert_int_equal(step.kind, KW_STEP_SEND);
     assert_int_equal(flags_of(&step), 0);
     for (size_t i = 0; i < n; i++) {
@@ -262,14 +265,18 @@ static void test_op_redirects_are_followed(void **state)
     kw_op op = PLAY("moved", CLUSTER,
         {E_REPLY, KW_VERDICT_MOVED, 1, SEND(REDIRECT | PATCH | FETCH)},
         {E_REPLY, KW_VERDICT_FINAL, 2, DONE});
-    assert_string_equal(op.target.host, "other");
-    assert_int_equal(op.target.port, 7001);
+    assert_string_equal(op.target->host, "other");
+    assert_int_equal(op.target->port, 7001);
     op = PLAY("moved, same host", CLUSTER,
         {E_SAME_HOST, 0, 1, SEND(REDIRECT | PATCH | FETCH)});
-    assert_string_equal(op.target.host, "from");
+    assert_string_equal(op.target->host, "from");
     PLAY("moved, other slot", CLUSTER, {E_ELSEWHERE, 0, 1, SEND(REDIRECT | FETCH)});
     PLAY("moved, slot unknown", CLUSTER | NO_SLOT,
         {E_REPLY, KW_VERDICT_MOVED, 1, SEND(REDIRECT | FETCH)});
+    PLAY("moved, no memory for whereto", CLUSTER | NO_PLACE,
+        {E_REPLY, KW_VERDICT_MOVED, 1, REFRESH},
+        {E_FETCHED, KW_OK, 2, SEND(0)},
+        {E_REPLY, KW_VERDICT_FINAL, 3, DONE});
     PLAY("moved to nobody", CLUSTER,
         {E_UNKNOWN, 0, 1, REFRESH},
         {E_FETCHED, KW_OK, 2, SEND(0)});

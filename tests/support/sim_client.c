@@ -315,12 +315,19 @@ static void on_reply(kw_sim_client *client, kw_sim_op *op, const kw_sim_event *e
 
 /* Steps */
 
+static void begin(kw_sim_client *client, kw_sim_op *op, uint64_t seed)
+{
+    kw_step step = kw_op_start(&op->op, &op->spec, seed);
+    op->op.target = &op->target;
+    advance(client, op, step);
+}
+
 static void end_op(kw_sim_client *client, kw_sim_op *op)
 {
     bool is_unknown = op->step.kind == KW_STEP_FAIL && op->step.effect == KW_EFFECT_MAYBE;
     if (client->mistake == KW_SIM_SENDS_AGAIN && is_unknown && op->sends_n < 3 &&
         now_of(client) < op->spec.deadline_ns) {
-        advance(client, op, kw_op_start(&op->op, &op->spec, 1));
+        begin(client, op, 1);
         return;
     }
     op->phase = KW_SIM_ENDED;
@@ -333,7 +340,7 @@ static void begin_send(kw_sim_client *client, kw_sim_op *op)
     unsigned node = client->view[op->spec.slot];
     op->redirects_n = op->step.is_redirected ? op->redirects_n + 1 : 0;
     if (op->step.is_redirected) {
-        node = op->op.target.port - 7000u;
+        node = op->op.target->port - 7000u;
     }
     if (!client->has_map) {
         advance(client, op, kw_op_on_mapless(&op->op, now_of(client)));
@@ -350,7 +357,7 @@ static void advance(kw_sim_client *client, kw_sim_op *op, kw_step step)
     op->turn_n++;
     kw_sim_event wake = {.kind = KW_SIM_WAKE, .a = index_of(client, op), .b = op->turn_n};
     if (step.is_patch) {
-        client->view[op->spec.slot] = (uint8_t)(op->op.target.port - 7000);
+        client->view[op->spec.slot] = (uint8_t)(op->op.target->port - 7000);
         wake_sleepers(client);
     }
     op->fetch_n = step.wants_refresh ? want_fetch(client) : 0;
@@ -398,7 +405,7 @@ void kw_sim_client_on_event(kw_sim_client *client, const kw_sim_event *event)
     kw_sim_op *op = &client->ops[event->a % KW_SIM_OPS];
     switch ((int)event->kind) {
     case KW_SIM_BEGIN:
-        advance(client, op, kw_op_start(&op->op, &op->spec, kw_random_next(&client->sim->random)));
+        begin(client, op, kw_random_next(&client->sim->random));
         break;
     case KW_SIM_DEADLINE:
         on_deadline(client, op);

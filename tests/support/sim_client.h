@@ -42,6 +42,7 @@ typedef enum kw_sim_phase {
 
 typedef struct kw_sim_op {
     kw_op op;
+    kw_endpoint target; /* the op's */
     kw_op_spec spec;
     uint64_t begin_ns;
     uint64_t end_ns;
