@@ -18,16 +18,19 @@ void kw_health_init(kw_health *health)
 
 bool kw_health_may_dial(const kw_health *health, uint64_t now_ns)
 {
+    bool is_left_alone = now_ns >= health->dial_until_ns;
     if (health->is_failing) {
-        bool is_dialled = health->dialling_n > 0 && now_ns < health->dial_until_ns;
-        return !is_dialled && now_ns >= health->retry_ns;
+        return (health->dialling_n == 0 || is_left_alone) && now_ns >= health->retry_ns;
     }
-    return health->dialling_n < KW_HEALTH_DIALS_MAX;
+    return health->dialling_n < KW_HEALTH_DIALS_MAX || is_left_alone;
 }
 
 void kw_health_on_dial(kw_health *health, uint64_t until_ns)
 {
-    health->dial_until_ns = until_ns;
+    if (health->is_failing || health->dialling_n < KW_HEALTH_DIALS_MAX) {
+        health->dial_until_ns =
+            until_ns; /* else so many were left alone, which others do not wait for */
+    }
     health->dialling_n++;
 }
 

@@ -48,6 +48,10 @@ static kw_err wait_for_conn(kw_node *node, kw_error *error, uint64_t *retry_ns,
         node->health.retry_ns < until_ns) {
         until_ns = node->health.retry_ns; /* then this call may dial */
     }
+    bool is_limited = !is_failing && node->health.dialling_n >= KW_HEALTH_DIALS_MAX;
+    if (is_limited && node->health.dial_until_ns > now_ns) {
+        until_ns = kw_sooner(node->health.dial_until_ns, until_ns); /* then these were left alone */
+    }
     node->waiters_n++;
     kw_monitor_wait(&node->monitor, until_ns - now_ns);
     node->waiters_n--;

@@ -494,6 +494,36 @@ static void test_async_session_takes_one_of_the_pool(void **state)
     is_text(2, "1");
 }
 
+/* A loop that stands still has dials under way, as many as a node has at once. */
+static void test_async_session_dials_left_alone_keep_no_caller(void **state)
+{
+    (void)state;
+    open_on("timeout=2s");
+    answer_all();
+    tell(0, "GET foo"); /* the map is known now */
+    wait_for(0, 1);
+    kw_async_session *others[24];
+    for (size_t i = 0; i < 24; i++) {
+        others[i] = kw_async_session_open(kw, NULL, "foo", 3);
+        assert_int_equal(kw_async_session_command(others[i], NULL, callback_of(3), "GET foo"),
+                         KW_OK);
+    }
+    assert_int_equal(kw_process(kw, NULL), KW_OK); /* which is the last for now */
+    kw_session *waiting[3];
+    for (size_t i = 0; i < 3; i++) {
+        kw_error error = KW_ERROR_INIT;
+        waiting[i] = kw_session_open(kw, &error, "foo", 3);
+        assert_string_equal(error.text, "");
+        assert_non_null(waiting[i]);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        kw_session_close(waiting[i]);
+    }
+    for (size_t i = 0; i < 24; i++) {
+        kw_async_session_close(others[i]);
+    }
+}
+
 static void test_async_session_refuses_before_anything_is_sent(void **state)
 {
     (void)state;
@@ -625,6 +655,7 @@ int main(void)
         CASE(test_async_session_handle_closed_before_it),
         CASE(test_async_session_closed_in_callbacks),
         CASE(test_async_session_takes_one_of_the_pool),
+        CASE(test_async_session_dials_left_alone_keep_no_caller),
         CASE(test_async_session_refuses_before_anything_is_sent),
         CASE(test_async_session_stays_with_the_parent_after_fork),
         CASE(test_async_session_without_memory_leaks_nothing),

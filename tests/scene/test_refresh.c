@@ -178,9 +178,13 @@ static void test_health_failing_node_is_probed_by_one_and_rarely(void **state)
     kw_random_init(&random, kw_test_seed("health"));
     for (unsigned i = 0; i < KW_HEALTH_DIALS_MAX; i++) {
         assert_true(kw_health_may_dial(&health, 0));
-        kw_health_on_dial(&health, 0);
+        kw_health_on_dial(&health, 500 * MS);
     }
-    assert_false(kw_health_may_dial(&health, 0));
+    assert_false(kw_health_may_dial(&health, 499 * MS));
+    assert_true(kw_health_may_dial(&health, 500 * MS)); /* left alone: nobody waits for them */
+    kw_health_on_dial(&health, 1000 * MS);
+    assert_true(kw_health_may_dial(&health, 500 * MS)); /* nor for a turn of their own each */
+    kw_health_on_abandoned(&health);
     for (unsigned i = 0; i < KW_HEALTH_DIALS_MAX; i++) {
         (void)kw_health_on_failed(&health, 0, 0, &random);
     }
