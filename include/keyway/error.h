@@ -31,7 +31,7 @@ typedef enum kw_err {
     KW_ERR_RESOLVE = -11,       /* no address for the host name */
     KW_ERR_HANDSHAKE = -12,     /* connected, but the server's greeting was refused */
     KW_ERR_AUTH = -13,          /* user, password or permission refused */
-    KW_ERR_QUEUE_TIMEOUT = -14, /* deadline reached before anything was sent */
+    KW_ERR_QUEUE_TIMEOUT = -14, /* deadline reached before all of the command was sent */
     KW_ERR_POOL_FULL = -15,     /* every connection to the node stayed busy */
     KW_ERR_TIMEOUT = -16,       /* deadline reached after sending */
     KW_ERR_CLOSED = -17,        /* connection lost after sending */

@@ -20,7 +20,7 @@
     ROW(KW_ERR_RESOLVE, "no address for the host name")                                            \
     ROW(KW_ERR_HANDSHAKE, "no connection could be made ready")                                     \
     ROW(KW_ERR_AUTH, "user, password or permission refused")                                       \
-    ROW(KW_ERR_QUEUE_TIMEOUT, "deadline reached before anything was sent")                         \
+    ROW(KW_ERR_QUEUE_TIMEOUT, "deadline reached before all of the command was sent")               \
     ROW(KW_ERR_POOL_FULL, "every connection to the node stayed busy")                              \
     ROW(KW_ERR_TIMEOUT, "deadline reached after sending")                                          \
     ROW(KW_ERR_CLOSED, "connection lost after sending")                                            \

@@ -19,11 +19,16 @@
  * elsewhere. */
 #define PROBE_WAIT_NS (50 * KW_NS_PER_MS)
 
-void kw_blocking_wait_init(kw_blocking_wait *self, kw_topology *topology, const kw_plan *plan)
+/* To encode a command that is longer takes time that its deadline is to know of. */
+#define SHORT_LEN ((size_t)1 << 20)
+
+void kw_blocking_wait_init(kw_blocking_wait *self, kw_topology *topology, const kw_plan *plan,
+                           size_t encoded_len)
 {
+    bool is_later = plan->has_asked || encoded_len > SHORT_LEN;
     self->topology = topology;
     self->plan = plan;
-    self->now_ns = plan->has_asked ? kw_env_now(&topology->env) : plan->start_ns;
+    self->now_ns = is_later ? kw_env_now(&topology->env) : plan->start_ns;
     self->failure.size = sizeof(self->failure);
     self->failure.code = KW_OK;
     self->failure.text[0] = '\0';
@@ -300,6 +305,10 @@ kw_step kw_blocking_wait_run(kw_blocking_wait *self, kw_blocking_send_fn send, v
     spec->is_repeatable = is_repeatable;
     spec->deadline_ns = kw_plan_place_ns(self->plan);
     kw_step step = kw_op_start(&self->op, spec, self->now_ns ^ (uint64_t)(uintptr_t)self);
+    if (self->now_ns >= spec->deadline_ns) { /* all of its time went before there was a try */
+        kw_try_end end = {.code = KW_ERR_TIMEOUT};
+        step = kw_driver_on_failed(self->topology, &self->op, NULL, self->now_ns, &end);
+    }
     while (step.kind != KW_STEP_DONE) {
         if (step.kind == KW_STEP_SLEEP) {
             step = kw_driver_temper(self->topology, &self->op, self->node, step);

@@ -22,7 +22,9 @@ typedef struct kw_blocking_wait {
     uint64_t changes_n; /* maps published when the node was chosen */
 } kw_blocking_wait;
 
-void kw_blocking_wait_init(kw_blocking_wait *self, kw_topology *topology, const kw_plan *plan);
+/* encoded_len: of the command. A long one was not encoded in no time: the clock is looked at. */
+void kw_blocking_wait_init(kw_blocking_wait *self, kw_topology *topology, const kw_plan *plan,
+                           size_t encoded_len);
 
 /* How one kind of call does a SEND step; arg is the caller's. Returns the next step. */
 typedef kw_step (*kw_blocking_send_fn)(void *arg, const kw_step *step);

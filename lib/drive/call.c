@@ -221,7 +221,7 @@ static kw_step do_send(void *arg, const kw_step *step)
 kw_reply *kw_call_run(kw_topology *topology, kw_error *error, const kw_plan *plan, kw_bytes encoded)
 {
     call self;
-    kw_blocking_wait_init(&self.wait, topology, plan);
+    kw_blocking_wait_init(&self.wait, topology, plan, encoded.len);
     memset(&self.waiter.request, 0, sizeof(self.waiter.request));
     self.waiter.request.bytes = encoded;
     self.conn = NULL;

@@ -354,7 +354,7 @@ static kw_err run(exchange *self, kw_error *error)
 {
     kw_session *session = self->session;
     kw_blocking_wait *wait = &self->wait;
-    kw_blocking_wait_init(wait, session->topology, self->plan);
+    kw_blocking_wait_init(wait, session->topology, self->plan, self->request.bytes.len);
     kw_step step =
         kw_blocking_wait_run(wait, do_send, self, self->plan->is_repeatable && self->is_free);
     if (step.kind == KW_STEP_FAIL) {

@@ -66,6 +66,16 @@ static kw_err set_large(kw_client *kw, kw_error *error)
     return code_of(kw_call(kw, error, &options, (kw_argv){3, argv, lens}), error);
 }
 
+static kw_err set_large_in_a_session(kw_session *session, kw_error *error)
+{
+    static char value[8 << 20];
+    const char *argv[] = {"SET", "foo", value};
+    const size_t lens[] = {3, 3, sizeof(value)};
+    kw_call_options options = KW_CALL_OPTIONS_INIT;
+    options.timeout_ms = TIMEOUT_MS;
+    return code_of(kw_session_call(session, error, &options, (kw_argv){3, argv, lens}), error);
+}
+
 /* Its text is of what was not sent, and of no answer to it. */
 static kw_err set_large_in_a_batch(kw_client *kw, kw_error *error)
 {
@@ -151,6 +161,9 @@ static uint64_t measure(const wait_row *row, bool *is_as_told)
         assert_true(error.text[0] != '\0' && ends_elsewhere(code, &error));
     }
     assert_in_range(error.elapsed_ms, 0, elapsed_ms + 1);
+    if (code == KW_ERR_QUEUE_TIMEOUT) { /* a part of it may have been */
+        assert_non_null(strstr(error.text, "before all of the command was sent"));
+    }
     kw_close(kw);
     return elapsed_ms;
 }
@@ -304,15 +317,55 @@ static void test_deadline_counts_what_was_asked_before(void **state)
     kw_plan_task task = {.argc = 0};
     assert_int_equal(kw_plan_ask(&plan, topology, &error, &task), KW_OK);
     kw_blocking_wait wait;
-    kw_blocking_wait_init(&wait, topology, &plan);
+    kw_blocking_wait_init(&wait, topology, &plan, 0);
     assert_int_equal(wait.now_ns, told_ns);
     topology->env.clock = before;
     kw_close(kw);
 }
 
+/* Each look at it is a second after the one before. */
+static uint64_t tell_seconds(void *arg)
+{
+    (void)arg;
+    told_ns += 1000 * KW_NS_PER_MS;
+    return told_ns;
+}
+
+/* What it takes to encode a very large command is of its time: nothing of it is sent then, so that
+ * its connection is used again. */
+static void test_deadline_counts_how_long_encoding_took(void **state)
+{
+    (void)state;
+    for (int is_session = 0; is_session <= 1; is_session++) {
+        kw_error error = KW_ERROR_INIT;
+        renew_fakes();
+        kw_client *kw = open_handle("redis", "timeout=60s");
+        kw_session *session = is_session ? kw_session_open(kw, &error, "foo", 3) : NULL;
+        kw_reply_free(is_session ? kw_session_command(session, &error, "PING")
+                                 : kw_command(kw, &error, "PING"));
+        unsigned accepted_n = kw_fake_accepted(fakes[0]);
+        kw_topology *topology = kw->topology;
+        kw_clock before = topology->env.clock;
+        told_ns = kw_env_now(&topology->env);
+        topology->env.clock = (kw_clock){tell_seconds, NULL};
+        kw_err code = is_session ? set_large_in_a_session(session, &error) : set_large(kw, &error);
+        topology->env.clock = before;
+        assert_int_equal(code, KW_ERR_QUEUE_TIMEOUT);
+        assert_int_equal(error.effect, KW_EFFECT_NONE);
+        kw_reply *reply = is_session ? kw_session_command(session, &error, "PING")
+                                     : kw_command(kw, &error, "PING");
+        assert_non_null(reply);
+        kw_reply_free(reply);
+        assert_int_equal(kw_fake_accepted(fakes[0]), accepted_n);
+        kw_session_close(session);
+        kw_close(kw);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_deadline_counts_how_long_encoding_took),
         cmocka_unit_test(test_deadline_ends_every_wait),
         cmocka_unit_test(test_deadline_counts_what_was_asked_before),
         cmocka_unit_test(test_deadline_holds_where_connects_are_swallowed),
