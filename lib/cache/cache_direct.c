@@ -5,12 +5,23 @@
 #include "base/error.h"
 #include "cache/life.h"
 
-kw_err kw_cache_take_error(kw_error *error, kw_reply *reply)
+/* A script is not undone where a command of it fails, as kw_reply_outcome tells: its first may
+ * have been done. */
+static kw_effect effect_of(const kw_lease_ask *asked, const kw_reply *reply)
+{
+    kw_error told = kw_error_none();
+    bool is_write = asked != NULL && (asked->act == KW_LEASE_PUT || asked->act == KW_LEASE_FORGET);
+    (void)kw_reply_outcome(reply, &told);
+    return is_write ? told.effect : KW_EFFECT_NONE;
+}
+
+kw_err kw_cache_take_error(kw_error *error, const kw_lease_ask *asked, kw_reply *reply)
 {
     char shown[200];
     kw_bytes_show(shown, sizeof(shown), kw_reply_bytes(reply));
+    kw_effect effect = effect_of(asked, reply);
     kw_reply_free(reply);
-    return kw_error_set(error, KW_ERR_SERVER, KW_EFFECT_NONE, "%s", shown);
+    return kw_error_set(error, KW_ERR_SERVER, effect, "%s", shown);
 }
 
 /* A part of a reply. */
@@ -54,7 +65,7 @@ static kw_err get_plain(kw_cache *cache, kw_error *error, kw_cache_value *value,
         kw_error_copy(error, &failure);
         return failure.code;
     }
-    return kw_reply_is_error(found.value) ? kw_cache_take_error(error, found.value)
+    return kw_reply_is_error(found.value) ? kw_cache_take_error(error, NULL, found.value)
                                           : kw_cache_give_read(cache, error, value, &found);
 }
 
@@ -80,7 +91,7 @@ static kw_reply *ask(kw_cache *cache, kw_err *code, kw_error *error, kw_lease_as
     }
     kw_buf_fini(&name);
     if (reply != NULL && kw_reply_is_error(reply)) {
-        *code = kw_cache_take_error(error, reply);
+        *code = kw_cache_take_error(error, ask, reply);
         reply = NULL;
     }
     return reply;

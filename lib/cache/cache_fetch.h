@@ -26,8 +26,9 @@ kw_err kw_cache_give_answer(kw_cache *cache, kw_error *error, kw_cache_value *va
 /* True where what was found is simply to be given to a fetch. */
 bool kw_cache_is_fresh(kw_cache *cache, const kw_tracked *found);
 
-/* KW_ERR_SERVER, with the text of the reply, which it frees. */
-kw_err kw_cache_take_error(kw_error *error, kw_reply *reply);
+/* KW_ERR_SERVER, with the text of the reply, which it frees, and the effect that what was asked may
+ * have had; NULL: a plain read. */
+kw_err kw_cache_take_error(kw_error *error, const kw_lease_ask *asked, kw_reply *reply);
 
 /* Reads the key so that it may be near from now on; true where there is a value that is simply to
  * be given. Only where there is near. */

@@ -141,7 +141,7 @@ static kw_err take_answer(rest *self, kw_tracked *found, kw_error *error, kw_ite
         if (kw_reply_is_error(items[i].request.reply)) {
             kw_reply *reply = items[i].request.reply;
             items[i].request.reply = NULL;
-            return kw_cache_take_error(error, reply);
+            return kw_cache_take_error(error, NULL, reply);
         }
     }
     found->left_ms = self->width == 2 ? kw_reply_int(items[1].request.reply) : -1;

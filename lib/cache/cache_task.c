@@ -248,7 +248,7 @@ static void on_own_reply(kw_cache_task *task, kw_reply *reply, const kw_error *e
         code = error->code;
         kw_error_copy(&failure, error);
     } else if (kw_reply_is_error(reply)) {
-        code = kw_cache_take_error(&failure, reply);
+        code = kw_cache_take_error(&failure, &task->asked, reply);
     } else if (task->kind != KW_CACHE_TASK_GET) {
         kw_reply_free(reply);
     } else if (task->asked.key.data == NULL) {

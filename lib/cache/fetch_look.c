@@ -48,8 +48,8 @@ static kw_look_result keep(kw_fetch *fetch, const kw_lease_answer *answer, kw_re
     uint64_t left_ms = answer->left_ms > 0 ? (uint64_t)answer->left_ms : 0;
     uint64_t fresh_ms = left_ms > extra_ms ? left_ms - extra_ms : 0;
     bool has_end = answer->left_ms >= 0;
-    fetch->old_end_ns = has_end ? now_ns + left_ms * KW_NS_PER_MS : UINT64_MAX;
-    fetch->ttl_end_ns = has_end && extra_ms > 0 ? now_ns + fresh_ms * KW_NS_PER_MS : UINT64_MAX;
+    fetch->old_end_ns = has_end ? kw_life_end_ns(now_ns, left_ms) : UINT64_MAX;
+    fetch->ttl_end_ns = has_end && extra_ms > 0 ? kw_life_end_ns(now_ns, fresh_ms) : UINT64_MAX;
     fetch->old = kw_blob_of_reply(&fetch->cache->mem, reply, kw_reply_bytes(answer->value));
     return fetch->old != NULL ? result : no_memory(&fetch->failure);
 }

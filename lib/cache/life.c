@@ -2,6 +2,8 @@
 /* Rules of a value's life, in whole numbers: the library needs no mathematics library. */
 #include "cache/life.h"
 
+#include "base/moment.h"
+
 /* Numbers with 16 binary places. */
 #define PLACES 16
 #define LN2    UINT64_C(45426) /* ln 2 */
@@ -49,6 +51,11 @@ kw_life kw_life_of(const kw_cache_options *options, int64_t left_ms, uint64_t co
         return is_early ? KW_LIFE_EARLY : KW_LIFE_FRESH;
     }
     return extra > 0 && left + options->stale_ms > extra ? KW_LIFE_STALE : KW_LIFE_OVER;
+}
+
+uint64_t kw_life_end_ns(uint64_t now_ns, uint64_t ms)
+{
+    return ms < (UINT64_MAX - now_ns) / KW_NS_PER_MS ? now_ns + ms * KW_NS_PER_MS : UINT64_MAX;
 }
 
 uint64_t kw_life_draw_ms(const kw_cache_options *options, uint64_t random)

@@ -17,6 +17,9 @@ typedef enum kw_life {
 kw_life kw_life_of(const kw_cache_options *options, int64_t left_ms, uint64_t cost_ms,
                    uint64_t random);
 
+/* ms behind now_ns; UINT64_MAX where the clock never comes to that. */
+uint64_t kw_life_end_ns(uint64_t now_ns, uint64_t ms);
+
 /* The life on the server of a value that is stored now, stale time included; 0: without end. */
 uint64_t kw_life_draw_ms(const kw_cache_options *options, uint64_t random);
 

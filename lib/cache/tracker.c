@@ -3,6 +3,7 @@
 #include "cache/tracker.h"
 
 #include "base/moment.h"
+#include "cache/life.h"
 #include "base/error.h"
 #include "base/resp.h"
 #include "cache/track_pair.h"
@@ -196,7 +197,7 @@ static uint64_t end_of(const kw_track_read *read, uint64_t extra_ms)
         return UINT64_MAX;
     }
     bool is_over = left_ms <= 0 || (uint64_t)left_ms <= extra_ms;
-    return is_over ? 0 : read->place.sent_ns + ((uint64_t)left_ms - extra_ms) * KW_NS_PER_MS;
+    return is_over ? 0 : kw_life_end_ns(read->place.sent_ns, (uint64_t)left_ms - extra_ms);
 }
 
 /* The answer as the caller's. False where it is no answer to be given. */

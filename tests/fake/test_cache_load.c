@@ -561,6 +561,87 @@ static void test_a_fork_in_a_load_leaves_the_load_to_the_parent(void **state)
     assert_int_equal(kw_fake_count(fakes[0], "MULTI"), 0);
 }
 
+/* How an error of the server tells of a put or forget, by calls that wait and in the loop. */
+typedef struct told {
+    kw_effect effect;
+    bool has_ended;
+} told;
+
+static void on_told(void *arg, const kw_error *error, kw_cache_value *value)
+{
+    told *self = arg;
+    assert_non_null(error);
+    assert_int_equal(error->code, KW_ERR_SERVER);
+    self->effect = error->effect;
+    self->has_ended = true;
+    kw_cache_release(value);
+}
+
+static kw_effect effect_of(int way)
+{
+    kw_cache_bytes key = kw_cache_text("key");
+    kw_error error = KW_ERROR_INIT;
+    told end_of = {KW_EFFECT_NONE, false};
+    kw_cache_callback callback = {on_told, &end_of};
+    if (way < 2) {
+        assert_int_equal(way == 0 ? kw_cache_put(cache, &error, key, key)
+                                  : kw_cache_forget(cache, &error, key),
+                         KW_ERR_SERVER);
+        return error.effect;
+    }
+    assert_int_equal(way == 2 ? kw_cache_put_async(cache, &error, key, key, callback)
+                              : kw_cache_forget_async(cache, &error, key, callback),
+                     KW_OK);
+    KW_TEST_UNTIL(end_of.has_ended)
+    {
+        (void)kw_test_turn(client, 1);
+    }
+    return end_of.effect;
+}
+
+/* A script is not undone where its second command fails: the value may be there. */
+static void test_a_put_that_its_script_broke_off_may_be_done(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *reply;
+        kw_effect effect;
+    } rows[] = {
+        {"-ERR ACL failure in script: User a has no permissions to run the 'del' command script: "
+         "0a092d90b7e07d899c09d96b9c8b87bfe8e25227, on @user_script:7.",
+         KW_EFFECT_MAYBE},
+        {"-NOPERM ACL failure in script: no permissions to run the 'del' command", KW_EFFECT_MAYBE},
+        {"-NOPERM No permissions to access a key", KW_EFFECT_NONE},
+        {"-NOPERM User a has no permissions to run the 'evalsha' command", KW_EFFECT_NONE},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        begin("timeout=20s", NULL);
+        kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "EVALSHA *", "%s", rows[i].reply);
+        for (int way = 0; way < 4; way++) {
+            assert_int_equal(effect_of(way), rows[i].effect);
+        }
+        end();
+    }
+}
+
+/* A life without end, as far as this clock goes: a module's, or a hostile server's. */
+static void test_a_life_that_no_clock_can_tell_is_long(void **state)
+{
+    (void)state;
+    kw_error error = KW_ERROR_INIT;
+    kw_cache_value value = KW_CACHE_VALUE_INIT;
+    begin("timeout=20s", "stale=1s");
+    hold_time();
+    kw_fake_on(fakes[0], KW_FAKE_ALWAYS, ACQUIRE,
+               OK("*3\r\n:1\r\n$3\r\nold\r\n:9223372036854775807\r\n"));
+    assert_int_equal(kw_cache_fetch(cache, &error, &value, kw_cache_text("key"),
+                                    (kw_cache_loader){load_at_once, NULL}),
+                     KW_OK);
+    assert_int_equal(value.source, KW_CACHE_FROM_SERVER);
+    kw_cache_release(&value);
+    end();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -574,6 +655,8 @@ int main(void)
         cmocka_unit_test(test_a_fork_in_a_callback_leaves_new_calls_to_the_parent),
         cmocka_unit_test(test_a_fork_in_a_callback_leaves_calls_that_wait_to_the_parent),
         cmocka_unit_test(test_a_fork_in_a_load_leaves_the_load_to_the_parent),
+        cmocka_unit_test(test_a_put_that_its_script_broke_off_may_be_done),
+        cmocka_unit_test(test_a_life_that_no_clock_can_tell_is_long),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }
