@@ -392,7 +392,9 @@ static kw_err copy_with_shard(const kw_map *map, kw_map **copy, unsigned slot,
     kw_map_member primary = {.shard = (uint16_t)map->shards_n, .is_primary = true};
     size_t known;
     if (kw_map_find_node(map, &known, endpoint)) {
-        primary.id = map->members[known].id; /* a replica that is promoted */
+        primary = map->members[known]; /* a replica that is promoted: its id, and its zone */
+        primary.shard = (uint16_t)map->shards_n;
+        primary.is_primary = true;
     }
     members[kw_node_set_add(&set, endpoint)] = primary;
     kw_map_parts parts = {

@@ -307,10 +307,11 @@ static kw_err set_placement(kw_options *options, kw_error *error, const kw_alloc
     return set_text(options, error, mem, row, value);
 }
 
-static bool has_pair(const kw_address_pair *pairs, size_t pairs_n, const kw_endpoint *from)
+/* Of pairs of len bytes, each of which begins with its server. */
+static bool has_pair(const void *pairs, size_t len, size_t pairs_n, const kw_endpoint *server)
 {
-    for (size_t i = 0; i < pairs_n; i++) {
-        if (kw_endpoint_equal(&pairs[i].from, from)) {
+    for (const char *at = pairs; pairs_n > 0; pairs_n--, at += len) {
+        if (kw_endpoint_equal((const kw_endpoint *)(const void *)at, server)) {
             return true;
         }
     }
@@ -364,6 +365,10 @@ static kw_err set_zones(kw_options *options, kw_error *error, const kw_allocator
             kw_mem_free(mem, pairs);
             return wrong(error, row, pair, "host:port>zone");
         }
+        if (has_pair(pairs, sizeof(pairs[0]), i, &pairs[i].server)) {
+            kw_mem_free(mem, pairs);
+            return wrong(error, row, pair, "the only zone of its server");
+        }
         pairs[i].zone = kw_zone_hash(zone);
     }
     kw_mem_free(mem, options->zones);
@@ -400,7 +405,7 @@ static kw_err set_addresses(kw_options *options, kw_error *error, const kw_alloc
             kw_mem_free(mem, pairs);
             return wrong(error, row, pair, "host:port>host:port");
         }
-        if (has_pair(pairs, i, &pairs[i].from)) {
+        if (has_pair(pairs, sizeof(pairs[0]), i, &pairs[i].from)) {
             kw_mem_free(mem, pairs);
             return wrong(error, row, pair, "the only pair of its first address");
         }

@@ -43,14 +43,13 @@ static kw_err check_times(const kw_options *options, kw_error *error)
 
 kw_err kw_quorum_check(const kw_options *options, kw_error *error)
 {
-    bool has_quorums =
-        options->write_quorum > 0 || options->read_quorum > 0 || options->has_quorum_hints;
+    bool has_quorums = options->write_quorum > 0 || options->read_quorum > 0 ||
+                       options->has_quorum_hints || options->has_quorum_guard;
     if (options->scheme != KW_SCHEME_RING) {
         return options->copies_n > 1 || has_quorums
                    ? kw_error_set(error, KW_ERR_CONFIG, KW_EFFECT_NONE,
-                                  "options copies, write-quorum, read-quorum and quorum-hints are "
-                                  "for a ring of "
-                                  "plain servers: redis-ring://")
+                                  "options copies, write-quorum, read-quorum, quorum-hints and "
+                                  "quorum-guard are for a ring of plain servers: redis-ring://")
                    : KW_OK;
     }
     if (options->copies_n > 1 && options->acks > 0) {

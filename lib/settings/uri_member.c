@@ -105,6 +105,9 @@ static kw_err read_property(const kw_uri_reader *self, kw_member *member, kw_byt
                             "behind ; of a node stands zone=name, replica=host:port, "
                             "service=name or sentinel=host:port");
     }
+    if (member->zone[0] != '\0') {
+        return kw_uri_wrong(self, text.data, "a node has one zone");
+    }
     size_t len;
     kw_err code = read_name(self, member->zone, &len, KW_MEMBER_ZONE_MAX, value);
     if (code == KW_OK && strlen(member->zone) != len) {

@@ -41,7 +41,7 @@ static kw_map *map_of(const kw_allocator *mem, const row *rows, size_t rows_n)
     for (size_t i = 0; i < rows_n; i++) {
         for (size_t k = 0; k < 4 && rows[i].servers[k] != NULL; k++) {
             kw_endpoint endpoint = endpoint_of(rows[i].servers[k]);
-            kw_map_member member = {(uint16_t)i, k == 0, false, 0, 0};
+            kw_map_member member = {(uint16_t)i, k == 0, false, 0, k + 1};
             members[kw_node_set_add(&set, &endpoint)] = member;
         }
         for (unsigned slot = rows[i].first; slot <= rows[i].last; slot++) {
@@ -275,6 +275,9 @@ static void test_map_patch_replica_becomes_a_primary(void **state)
     assert_string_equal(owner_of(patched, 0), "ra");
     assert_string_equal(owner_of(patched, 1), "a");
     assert_int_equal(kw_map_nodes_n(patched), 6);
+    size_t node;
+    assert_true(kw_map_find_node(patched, &node, &replica));
+    assert_int_equal(kw_map_member_at(patched, node)->zone, 2); /* it has not moved house */
     const kw_map_shard *old = kw_map_shard_at(patched, kw_map_shard_of(patched, 1));
     assert_int_equal(old->replicas_n, 1);
     assert_string_equal(kw_map_node(patched, kw_map_replica(patched, old, 0))->host, "rb");
