@@ -26,7 +26,9 @@ static long delete_all(kw_client *kw, const kw_scan_batch *batch)
     }
     ok = ok && (batch->count == 0 || kw_batch_run(commands, &error, 0) == KW_OK);
     for (size_t i = 0; ok && i < batch->count; i++) {
-        deleted_n += (long)kw_reply_int(kw_batch_reply(commands, &error, i));
+        const kw_reply *reply = kw_batch_reply(commands, &error, i);
+        ok = kw_reply_outcome(reply, &error) != KW_OUTCOME_ERROR; /* it may not be allowed */
+        deleted_n += (long)kw_reply_int(reply);
     }
     kw_batch_free(commands);
     return ok ? deleted_n : -1;

@@ -38,7 +38,7 @@ static long copy(const kw_scan_batch *keys)
         if (has_moved(keys->keys[i], keys->key_lens[i])) {
             const char *dump = kw_reply_str(kw_batch_reply(reads, &error, at++), &dump_len);
             long long ttl = kw_reply_int(kw_batch_reply(reads, &error, at++));
-            ok = dump == NULL || ttl == -2 || /* gone meanwhile */
+            ok = dump == NULL || ttl == -2 || ttl == 0 || /* gone; RESTORE's 0 is without end */
                  kw_batch_add(writes, &error, "RESTORE %b %lld %b", keys->keys[i],
                               keys->key_lens[i], ttl > 0 ? ttl : 0LL, dump, dump_len) == KW_OK;
         }

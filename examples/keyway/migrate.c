@@ -35,30 +35,35 @@ static bool is_to_move(migration *self, const char *key, size_t key_len)
     return moves;
 }
 
-/* Asks for value and life of the keys that are to move; how many. */
+/* Asks for value and life of the keys that are to move; how many, or SIZE_MAX: not of all. */
 static size_t read_page(migration *self, kw_batch *batch, const kw_scan_batch *page,
-                        size_t *numbers)
+                        size_t *numbers, kw_error *error)
 {
     size_t n = 0;
     for (size_t i = 0; i < page->count; i++) {
         const char *key = page->keys[i];
         size_t len = page->key_lens[i];
-        if (is_to_move(self, key, len) && kw_batch_add(batch, NULL, "DUMP %b", key, len) == KW_OK &&
-            kw_batch_add(batch, NULL, "PTTL %b", key, len) == KW_OK) {
-            numbers[n++] = i;
+        if (!is_to_move(self, key, len)) {
+            continue;
         }
+        if (kw_batch_add(batch, error, "DUMP %b", key, len) != KW_OK ||
+            kw_batch_add(batch, error, "PTTL %b", key, len) != KW_OK) {
+            return SIZE_MAX;
+        }
+        numbers[n++] = i;
     }
     return n;
 }
 
-/* Gives value and life to the new owner. */
+/* Gives value and life to the new owner. What has no millisecond left is gone: to RESTORE, no
+ * life is one without end. */
 static bool write_one(migration *self, kw_batch *out, const kw_scan_batch *page, size_t number,
                       const kw_reply *const read[2])
 {
     size_t len;
     const char *bytes = kw_reply_str(read[0], &len);
     long long life = kw_reply_int(read[1]);
-    if (kw_reply_type(read[0]) != KW_REPLY_STRING || life == -2) {
+    if (kw_reply_type(read[0]) != KW_REPLY_STRING || life == -2 || life == 0) {
         self->gone++;
         return true;
     }
@@ -89,8 +94,8 @@ static bool copy_page(migration *self, const kw_scan_batch *page, kw_error *erro
     kw_batch *in = kw_batch_new(self->from, error);
     kw_batch *out = kw_batch_new(self->to, error);
     bool is_good = numbers != NULL && in != NULL && out != NULL;
-    size_t n = is_good ? read_page(self, in, page, numbers) : 0;
-    is_good = is_good && (n == 0 || kw_batch_run(in, error, 0) == KW_OK);
+    size_t n = is_good ? read_page(self, in, page, numbers, error) : SIZE_MAX;
+    is_good = n != SIZE_MAX && (n == 0 || kw_batch_run(in, error, 0) == KW_OK);
     for (size_t i = 0; is_good && i < n; i++) {
         const kw_reply *const read[] = {kw_batch_reply(in, error, i * 2),
                                         kw_batch_reply(in, error, i * 2 + 1)};

@@ -449,6 +449,24 @@ static void test_migrate_copies_what_has_another_owner(void **state)
     kw_program_expect(run.out, "fake/program/migrate.txt");
 }
 
+/* A key in its last millisecond: RESTORE takes 0 for a life without end. */
+static void test_migrate_makes_no_key_that_ends_immortal(void **state)
+{
+    (void)state;
+    char line[600];
+    renew_servers();
+    kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, "PTTL *", ":0");
+    answer_keys();
+    for (size_t i = 0; i < FAKES_N; i++) {
+        answer(fakes[i], "DBSIZE", ":3");
+    }
+    snprintf(line, sizeof(line), "migrate redis://%s redis://%s", kw_fake_address(fakes[0]),
+             kw_fake_address(fakes[2]));
+    assert_int_equal(run_line(line), 0);
+    assert_int_equal(kw_fake_count(fakes[2], "RESTORE *"), 0);
+    assert_non_null(strstr(run.out, "2 gone meanwhile"));
+}
+
 /* A line that has an apostrophe in its words would leave a quotation open. */
 static void test_completion_closes_its_quotations(void **state)
 {
@@ -486,6 +504,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_long_work_has_a_bar_on_terminals),
         cmocka_unit_test(test_top_refreshes_its_screen_until_interrupted),
         cmocka_unit_test(test_migrate_copies_what_has_another_owner),
+        cmocka_unit_test(test_migrate_makes_no_key_that_ends_immortal),
         cmocka_unit_test(test_completion_closes_its_quotations),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
