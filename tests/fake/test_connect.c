@@ -2,6 +2,7 @@
 /* Connections that are refused, reset, swallowed or greeted wrongly: dialled at a pace, whatever
  * the number of callers; what was wrong is said, and forgotten once it is right. */
 #include "fake/fakes.h"
+#include "support/parts.h"
 #include "support/ways.h"
 
 #include <stdatomic.h>
@@ -472,8 +473,9 @@ static void test_connect_cluster_node_as_single_server_is_named(void **state)
     kw_close(kw);
 }
 
-int main(void)
+static int run(size_t part)
 {
+    (void)part;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_connect_faults_run_nothing_and_pass),
         cmocka_unit_test(test_connect_full_server_has_run_no_read),
@@ -491,5 +493,11 @@ int main(void)
         cmocka_unit_test(test_connect_slow_greeting_serves_all_who_wait),
         cmocka_unit_test(test_connect_cluster_node_as_single_server_is_named),
     };
-    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
+    return KW_TEST_RUN_SHARE(tests, start_fakes, stop_fakes);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, 4, run);
 }

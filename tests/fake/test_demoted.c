@@ -2,6 +2,7 @@
 /* A server that is not what its sentinels still say: it is dialled as rarely as one that refuses a
  * login, in every way of sending, and what it is by then is seen as soon as it may be dialled. */
 #include "fake/sentinel_fakes.h"
+#include "support/parts.h"
 #include "support/ways.h"
 
 #include <pthread.h>
@@ -181,8 +182,9 @@ static void test_replica_without_a_link_is_dialled_rarely(void **state)
     }
 }
 
-int main(void)
+static int run(size_t part)
 {
+    (void)part;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_demoted_primary_is_dialled_rarely_until_it_is_replaced),
         cmocka_unit_test(test_demoted_primary_that_is_promoted_again_is_used_at_once),
@@ -190,5 +192,11 @@ int main(void)
         cmocka_unit_test(test_demoted_primary_is_dialled_as_rarely_by_many),
         cmocka_unit_test(test_replica_without_a_link_is_dialled_rarely),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return KW_TEST_RUN_SHARE(tests, set_up, tear_down);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, 3, run);
 }

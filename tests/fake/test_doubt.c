@@ -2,6 +2,7 @@
 /* Connections that died in silence, as a firewall forgets those that rest: the first call that
  * meets one waits, and those behind it do not. In every way of sending. */
 #include "fake/fixture.h"
+#include "support/parts.h"
 #include "support/ways.h"
 
 #include <stdatomic.h>
@@ -83,11 +84,18 @@ static void test_slow_answer_without_a_rest_costs_no_other_connection(void **sta
     kw_fake_free(fake);
 }
 
-int main(void)
+static int run(size_t part)
 {
+    (void)part;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_silent_connection_makes_its_equals_doubtful),
         cmocka_unit_test(test_slow_answer_without_a_rest_costs_no_other_connection),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return KW_TEST_RUN_SHARE(tests, NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, 2, run);
 }

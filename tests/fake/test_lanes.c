@@ -3,6 +3,7 @@
  * by its own deadline, whatever becomes of the commands beside it. */
 #include "fake/fakes.h"
 #include "support/crew.h"
+#include "support/parts.h"
 
 #include <stdatomic.h>
 
@@ -402,8 +403,9 @@ static void test_lanes_large_writes_to_a_deaf_server_end_on_time(void **state)
     kw_test_times_free(it.over);
 }
 
-int main(void)
+static int run(size_t part)
 {
+    (void)part;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lanes_give_each_caller_its_own_outcome),
         cmocka_unit_test(test_lanes_late_replies_reach_nobody),
@@ -412,5 +414,11 @@ int main(void)
         cmocka_unit_test(test_lanes_unasked_reply_behind_late_ones_reaches_nobody),
         cmocka_unit_test(test_lanes_large_writes_to_a_deaf_server_end_on_time),
     };
-    return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
+    return KW_TEST_RUN_SHARE(tests, start_fakes, stop_fakes);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, 3, run);
 }

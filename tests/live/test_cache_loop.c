@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 
 #include "live/cache_places.h"
+#include "support/parts.h"
 
 /* How a call ended. */
 typedef struct ended {
@@ -502,7 +503,14 @@ static int run_at(const char *name)
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);
 }
 
-int main(void)
+static int run(size_t part)
 {
-    return run_at("server") + run_at("cluster") + run_at("ring") + run_at("sentinel");
+    static const char *const places[] = {"server", "cluster", "ring", "sentinel"};
+    return run_at(places[part]);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, 4, run);
 }

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "live/cache_places.h"
+#include "support/parts.h"
 #include "support/zipf.h"
 
 #define KEYS_N    300u
@@ -181,7 +182,14 @@ static int run_at(const char *name)
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);
 }
 
-int main(void)
+static int run_part(size_t part)
 {
-    return run_at("ring") + run_at("cluster");
+    static const char *const places[] = {"ring", "cluster"};
+    return run_at(places[part]);
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    return kw_test_parts(argv, 2, run_part);
 }
