@@ -15,7 +15,8 @@
 typedef struct kw_health {
     kw_backoff backoff;     /* between connects to a failing node */
     uint64_t retry_ns;      /* no connect to a failing node before this */
-    uint64_t dial_until_ns; /* by then the last one has ended, or was left alone */
+    uint64_t dial_until_ns; /* by then those under way have ended, or were left alone .. */
+    uint64_t before_ns;     /* .. and those that were there before the last one */
     uint64_t well_ns;       /* when the last one began that succeeded */
     unsigned dialling_n;    /* connects under way */
     bool is_failing;

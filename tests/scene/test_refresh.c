@@ -256,6 +256,31 @@ static void test_health_connects_of_better_days_may_still_end(void **state)
     assert_in_range(health.retry_ns, 11 * MS, 61 * MS); /* the first pause again */
 }
 
+/* One that was left alone is not waited for in the time of a later one that has ended. */
+static void test_health_connect_that_is_left_alone_is_not_waited_for(void **state)
+{
+    (void)state;
+    kw_health health;
+    kw_random random;
+    kw_random_init(&random, 3);
+    for (int way = 0; way < 2; way++) {
+        kw_health_init(&health);
+        kw_health_on_dial(&health, 500 * MS);
+        kw_health_on_dial(&health, 510 * MS);
+        (void)kw_health_on_failed(&health, 0, 10 * MS, &random);
+        assert_false(kw_health_may_dial(&health, 499 * MS)); /* the other one is under way */
+        assert_true(kw_health_may_dial(&health, 600 * MS));
+        kw_health_on_dial(&health, 1100 * MS);
+        assert_false(kw_health_may_dial(&health, 1000 * MS));
+        if (way == 0) {
+            (void)kw_health_on_failed(&health, 0, 700 * MS, &random);
+        } else {
+            kw_health_on_abandoned(&health);
+        }
+        assert_true(kw_health_may_dial(&health, 1000 * MS));
+    }
+}
+
 static void test_backoff_grows_to_its_ceiling_with_jitter(void **state)
 {
     (void)state;
@@ -446,6 +471,7 @@ int main(void)
         cmocka_unit_test(test_health_failing_node_is_probed_by_one_and_rarely),
         cmocka_unit_test(test_health_dial_from_before_a_good_one_says_nothing),
         cmocka_unit_test(test_health_connects_of_better_days_may_still_end),
+        cmocka_unit_test(test_health_connect_that_is_left_alone_is_not_waited_for),
         cmocka_unit_test(test_backoff_grows_to_its_ceiling_with_jitter),
         cmocka_unit_test(test_refresh_without_a_map_for_a_second_keeps_nobody_waiting),
         cmocka_unit_test(test_refresh_that_failed_for_a_moment_is_no_outage_later),

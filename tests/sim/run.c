@@ -255,6 +255,12 @@ static bool is_moved(unsigned tries_n)
     return tries_n < MOVED_TRIES && sim_plan_has(C.plan, SIM_REPLACE_ALL);
 }
 
+/* Who is hung up on at HELLO dials again, and a dead address has its turn before each dial. */
+static bool is_dialled_twice(unsigned tries_n)
+{
+    return tries_n == 0 && C.plan->hangs_up && C.plan->has_dead_address;
+}
+
 static void probe_key(unsigned key, bool writes)
 {
     kw_error error = KW_ERROR_INIT;
@@ -268,8 +274,9 @@ static void probe_key(unsigned key, bool writes)
     kw_reply *reply = kw_call(C.client, &error, &options, (kw_argv){3, argv, NULL});
     /* A server that was silent is tried by a probe that calls drive, and nobody has called lately:
      * each call, a second later, takes it one step on (name, connect, answer). */
-    for (unsigned i = 0;
-         i < PROBE_STEPS && reply == NULL && (is_down_for_others(&error, i) || is_moved(i)); i++) {
+    for (unsigned i = 0; i < PROBE_STEPS && reply == NULL &&
+                         (is_down_for_others(&error, i) || is_moved(i) || is_dialled_twice(i));
+         i++) {
         wait_for(SIM_RECOVERY_NS + SIM_TRIPS * C.plan->latency_ns);
         reply = kw_call(C.client, &error, &options, (kw_argv){3, argv, NULL});
     }
@@ -331,10 +338,6 @@ static bool closes_early(const sim_plan *plan, uint64_t *at_ns)
     return false;
 }
 
-/* A drain waits in the milliseconds of poll(2), and a little where a descriptor stays readable
- * (drain.c, wait_a_little). */
-#define DRAIN_NS (SIM_MS + 100 * SIM_US)
-
 static void close_handle(void)
 {
     kw_error error = KW_ERROR_INIT;
@@ -343,7 +346,7 @@ static void close_handle(void)
     sim_wake(C.keeper);
     if (drain_ms > 0) {
         (void)kw_drain(C.client, &error, drain_ms);
-        uint64_t granted_ns = C.plan->has_names ? SIM_NEVER / 2 : DRAIN_NS;
+        uint64_t granted_ns = C.plan->has_names ? SIM_NEVER / 2 : SIM_MS; /* of poll(2) */
         granted_ns += C.plan->mix.block_ns > 0 ? TURN_NS : 0;
         if (sim_now() > before_ns + drain_ms * SIM_MS + granted_ns) {
             sim_fail("kw_drain of %lu ms took %lu us", (unsigned long)drain_ms,
