@@ -34,6 +34,7 @@ void kw_blocking_wait_init(kw_blocking_wait *self, kw_topology *topology, const 
     self->failure.text[0] = '\0';
     self->failure.node[0] = '\0';
     self->node = NULL;
+    self->op.target = NULL;
     self->is_asking = false;
     self->sent_ns = plan->start_ns;
     self->placed_ns = 0;

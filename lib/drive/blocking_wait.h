@@ -37,7 +37,7 @@ kw_step kw_blocking_wait_run(kw_blocking_wait *self, kw_blocking_send_fn send, v
 /* The story of the failure that the step is. */
 void kw_blocking_wait_explain(const kw_blocking_wait *self, kw_error *error, const kw_step *step);
 
-/* Frees what init and run, which has to follow once, have left. */
+/* Frees what init and run have left. */
 void kw_blocking_wait_fini(kw_blocking_wait *self);
 
 /* The node that a SEND step means, in self->node; false, and *next is the step to be done, where
