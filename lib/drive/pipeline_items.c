@@ -164,6 +164,28 @@ static kw_node *look(kw_pipeline *self, const kw_item *item, const kw_snapshot *
     return node != NULL && !kw_node_faults_is_down(&node->faults) ? node : NULL;
 }
 
+static void fail_item(kw_pipeline *self, kw_item *item, const kw_step *step)
+{
+    if (item == self->leader) {
+        kw_loss_unref(self->mapless_loss, &self->topology->env.mem);
+        self->mapless_loss = item->loss != NULL ? kw_loss_ref(item->loss) : NULL;
+    }
+    kw_pipeline_explain(self, item, step);
+    kw_pipeline_end_item(self, item, step->code);
+}
+
+/* The reference to the node is given. */
+static void send_to(kw_pipeline *self, kw_item *item, kw_node *node)
+{
+    if (item->is_map_only) {
+        kw_pipeline_end_item(self, item, KW_OK);
+    } else {
+        self->leader = item != self->leader ? self->leader : NULL;
+        put(self, item, node);
+    }
+    kw_node_unref(node); /* the channel has its own reference */
+}
+
 static void route_by_op(kw_pipeline *self, kw_item *item)
 {
     kw_retry_state *state = item->retry_state;
@@ -181,13 +203,37 @@ static void route_by_op(kw_pipeline *self, kw_item *item)
             kw_driver_on_unserved(self->topology, &item->plan, &state->op, self->scan.now_ns));
         return;
     }
-    if (item->is_map_only) {
-        kw_pipeline_end_item(self, item, KW_OK);
-    } else {
-        self->leader = item != self->leader ? self->leader : NULL;
-        put(self, item, node);
+    send_to(self, item, node);
+}
+
+/* Routes a command that has no op yet, whose node cannot simply be had. Most that end so end here:
+ * they need no memory for it. */
+static void route_first(kw_pipeline *self, kw_item *item)
+{
+    kw_op op;
+    kw_step step = {.kind = KW_STEP_SEND};
+    uint64_t changes_n = kw_refresher_changes_n(&self->topology->refresher);
+    start_op(self, item, &op);
+    kw_node *node = kw_driver_choose(self->topology, &item->plan, &op, &step);
+    if (node == NULL) {
+        step = kw_driver_on_unserved(self->topology, &item->plan, &op, self->scan.now_ns);
+        step = kw_driver_temper(self->topology, &op, item->node, step);
     }
-    kw_node_unref(node); /* the channel has its own reference */
+    if (step.kind == KW_STEP_FAIL) {
+        kw_driver_heed(self->topology, &op, &step);
+        fail_item(self, item, &step);
+    } else if (!need_retry_state(self, item)) {
+        end_without_memory(self, item);
+        kw_node_unref(node);
+    } else {
+        item->retry_state->op = op;
+        item->retry_state->changes_n = changes_n;
+        if (node != NULL) {
+            send_to(self, item, node);
+        } else {
+            kw_pipeline_apply(self, item, step);
+        }
+    }
 }
 
 /* Begins a session's command whose turn has come; false where it has ended by that. */
@@ -234,7 +280,9 @@ void kw_pipeline_route(kw_pipeline *self, kw_item *item, const kw_snapshot *snap
         put(self, item, node);
     } else if (snapshot == NULL && item->retry_state == NULL) {
         kw_pipeline_wait_for_map(self, item);
-    } else if (kw_pipeline_has_op(self, item)) {
+    } else if (item->retry_state == NULL) {
+        route_first(self, item);
+    } else {
         route_by_op(self, item);
     }
 }
@@ -278,16 +326,6 @@ void kw_pipeline_add(kw_pipeline *self, kw_item *item, const kw_snapshot *snapsh
     }
 }
 
-static void fail_item(kw_pipeline *self, kw_item *item, const kw_step *step)
-{
-    if (item == self->leader) {
-        kw_loss_unref(self->mapless_loss, &self->topology->env.mem);
-        self->mapless_loss = item->loss != NULL ? kw_loss_ref(item->loss) : NULL;
-    }
-    kw_pipeline_explain(self, item, step);
-    kw_pipeline_end_item(self, item, step->code);
-}
-
 /* What was sent, and is to be sent again, is behind nothing that was added later. */
 static void take_back(kw_pipeline *self, kw_item *item)
 {
@@ -314,7 +352,6 @@ static bool is_callers(const kw_item *item)
            (!command->is_free || kw_session_keeps_redirect(command->effect, item->request.reply));
 }
 
-/* Does what the op of the command says. */
 void kw_pipeline_apply(kw_pipeline *self, kw_item *item, kw_step step)
 {
     kw_retry_state *state = item->retry_state;
