@@ -148,7 +148,7 @@ static kw_err check_quiet(kw_track_pair *pair, kw_error *error)
     }
     bool is_fresh = kw_track_now(pair->node->env) < pair->heard_ns + HEAR_NS;
     bool is_quiet = !kw_reader_has_reply_rest(&pair->data->reader) &&
-                    (is_fresh || kw_conn_is_quiet(pair->data));
+                    (is_fresh || kw_conn_is_quiet(pair->data, false));
     return is_quiet ? KW_OK : out_of_step(error);
 }
 

@@ -294,8 +294,7 @@ static kw_err look(kw_channel *channel, kw_channel_scan *scan)
     bool is_queued = channel->flight.head == NULL;
     bool is_bound = is_queued && kw_pin_binds(channel->queue.head);
     bool is_doubted = !is_bound && kw_node_is_doubted(channel->node, channel->heard_ns);
-    if (may_use(channel) && !is_doubted &&
-        (channel->pin != NULL ? kw_conn_is_quiet_but_for_pushes(conn) : kw_conn_is_quiet(conn))) {
+    if (may_use(channel) && !is_doubted && kw_conn_is_quiet(conn, channel->pin != NULL)) {
         kw_conn_note_rest(conn, channel->heard_ns, scan->now_ns);
         channel->heard_ns = scan->now_ns;
         return KW_OK;
@@ -415,7 +414,7 @@ static void look_once_more(const kw_channel *channel, const kw_channel_scan *sca
     bool is_stale = conn->state == KW_CONN_READY && conn->owners.count == 0 &&
                     scan->now_ns > channel->heard_ns + FRESH_NS &&
                     !kw_env_is_closing(&scan->topology->env, NULL);
-    if (is_stale && !kw_conn_is_quiet(conn)) {
+    if (is_stale && !kw_conn_is_quiet(conn, false)) {
         conn->state = KW_CONN_DEAD;
     }
 }

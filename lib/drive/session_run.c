@@ -223,8 +223,7 @@ static bool is_alive(exchange *self)
 {
     kw_conn *conn = self->session->conn;
     bool is_good = kw_session_may_use(self->session, self->session->node, conn);
-    if (is_good &&
-        (kw_conn_is_fresh(conn, self->wait.now_ns) || kw_conn_is_quiet_but_for_pushes(conn))) {
+    if (is_good && (kw_conn_is_fresh(conn, self->wait.now_ns) || kw_conn_is_quiet(conn, true))) {
         return true;
     }
     conn->state = KW_CONN_DEAD;

@@ -323,12 +323,6 @@ bool kw_conn_make_room(kw_conn *conn, size_t len)
     return true;
 }
 
-bool kw_conn_is_quiet(kw_conn *conn)
-{
-    char byte;
-    return kw_conn_recv(conn, &byte, 1, false) == -EAGAIN;
-}
-
 void kw_conn_shutdown(kw_conn *conn)
 {
     if (conn->socket >= 0) {

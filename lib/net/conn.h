@@ -325,12 +325,10 @@ static inline bool kw_conn_is_fresh(const kw_conn *conn, uint64_t now_ns)
     return now_ns <= conn->idle_since_ns + KW_CONN_FRESH_NS;
 }
 
-/* True where an idle connection is still good: nothing has come on it. Looks without waiting. */
-bool kw_conn_is_quiet(kw_conn *conn);
-
-/* True where a session's connection is still good: nothing has come on it but messages that its
- * server pushed (RESP3, CLIENT TRACKING), which are read and dropped. Looks without waiting. */
-bool kw_conn_is_quiet_but_for_pushes(kw_conn *conn);
+/* True where an idle connection is still good: nothing has come on it. drops_pushes: but messages
+ * that its server pushed to a session (RESP3, CLIENT TRACKING), which are read and dropped. Looks
+ * without waiting. */
+bool kw_conn_is_quiet(kw_conn *conn, bool drops_pushes);
 
 /* Wakes whoever waits for the connection. Any thread, while conn lives. */
 void kw_conn_shutdown(kw_conn *conn);

@@ -265,10 +265,10 @@ kw_err kw_conn_take_in(kw_conn *conn, kw_error *error, size_t *got, bool waits)
     return code;
 }
 
-bool kw_conn_is_quiet_but_for_pushes(kw_conn *conn)
+bool kw_conn_is_quiet(kw_conn *conn, bool drops_pushes)
 {
     char byte;
-    if (!conn->reader.is_resp3) {
+    if (!drops_pushes || !conn->reader.is_resp3) {
         return kw_conn_recv(conn, &byte, 1, false) == -EAGAIN;
     }
     kw_err code = KW_OK;

@@ -26,7 +26,7 @@ static bool read_leftovers(kw_lane *lane, kw_lane_after *after, kw_lane_waiter *
 static bool is_quiet(kw_lane *lane)
 {
     kw_monitor_unlock(&lane->monitor);
-    bool result = kw_conn_is_quiet(lane->stream.conn);
+    bool result = kw_conn_is_quiet(lane->stream.conn, false);
     kw_monitor_lock(&lane->monitor);
     return result;
 }

@@ -176,7 +176,7 @@ KW_APART static kw_conn *take_quiet(kw_node *node, uint64_t now_ns)
             is_who_is_expected(node, conn) && !kw_node_is_doubted(node, conn->idle_since_ns);
         kw_conn_note_rest(conn, conn->idle_since_ns, now_ns);
         kw_monitor_unlock(&node->monitor);
-        bool is_quiet = is_expected && kw_conn_is_quiet(conn);
+        bool is_quiet = is_expected && kw_conn_is_quiet(conn, false);
         kw_monitor_lock(&node->monitor);
         if (is_quiet) {
             return conn;
@@ -365,7 +365,7 @@ void kw_node_on_ready(kw_node *node, kw_conn *conn)
  * long, and the end of the connection behind it. False where it is not used again. */
 KW_APART static bool is_question_kept(kw_conn *conn)
 {
-    if (!kw_conn_is_quiet(conn)) {
+    if (!kw_conn_is_quiet(conn, false)) {
         conn->state = KW_CONN_DEAD;
         conn->lost = KW_ERR_CLOSED;
         return false;
