@@ -16,8 +16,6 @@
 /* A part of the difference by which a new wait changes what is usual. */
 #define WAIT_PARTS 8u
 
-#define SLICE_NS (50 * KW_NS_PER_MS)
-
 static bool is_small(const kw_quorum_caller *caller)
 {
     size_t len = 0;
@@ -186,7 +184,7 @@ static void follow(kw_quorum *self, kw_quorum_caller *me, uint64_t now_ns, uint6
         return;
     }
     kw_leader_wait_as(&carrier->leader, &self->exchanges.monitor, &me->sleeper,
-                      is_queued ? until_ns - now_ns : SLICE_NS);
+                      is_queued ? until_ns - now_ns : KW_SLICE_NS);
 }
 
 bool kw_quorum_carrier_carry(kw_quorum *self, kw_quorum_caller *me, kw_quorum_exchange **own,

@@ -4,9 +4,6 @@
 
 #include "base/error.h"
 
-/* A caller that waits for an exchange looks this often whether the handle is closed. */
-#define WAIT_MAX_NS (50 * KW_NS_PER_MS)
-
 kw_err kw_quorum_exchanges_init(kw_quorum_exchanges *self, kw_client *client)
 {
     self->client = client;
@@ -71,7 +68,7 @@ kw_quorum_exchange *kw_quorum_exchanges_acquire(kw_quorum_exchanges *self, kw_er
     uint64_t now_ns;
     while (!has_room(self) && (now_ns = kw_env_now(env)) < deadline_ns &&
            !kw_env_is_closing(env, &self->client->waits_end)) {
-        kw_monitor_wait(&self->monitor, kw_sooner(deadline_ns - now_ns, WAIT_MAX_NS));
+        kw_monitor_wait(&self->monitor, kw_sooner(deadline_ns - now_ns, KW_SLICE_NS));
     }
     bool had_room = has_room(self);
     kw_quorum_exchange *exchange = kw_quorum_exchanges_take(self);

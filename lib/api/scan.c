@@ -9,9 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* No wait is longer, so that kw_scan_cancel is noticed. */
-#define SLICE_NS (50 * KW_NS_PER_MS)
-
 /* The options that a call was given, in space; NULL, with error set, where their size is wrong. */
 static const kw_scan_options *options_of(kw_scan_options *space, kw_error *error,
                                          const kw_scan_options *options)
@@ -117,7 +114,7 @@ static bool list_tickets(kw_scan *scan, size_t *n)
 static kw_err wait_a_little(kw_scan *scan, kw_error *error)
 {
     size_t n;
-    uint64_t until_ns = kw_scan_now(scan) + SLICE_NS;
+    uint64_t until_ns = kw_scan_now(scan) + KW_SLICE_NS;
     until_ns = scan->deadline_ns < until_ns ? scan->deadline_ns : until_ns;
     until_ns = scan->until_ns > 0 && scan->until_ns < until_ns ? scan->until_ns : until_ns;
     if (!list_tickets(scan, &n)) {

@@ -2,9 +2,6 @@
 /* The end of a load that the host's function did not wait for. */
 #include "cache/cache_load.h"
 
-/* Between two looks; whoever ends a load wakes those who wait. */
-#define LOOK_NS ((uint64_t)50000000)
-
 void kw_cache_load_init(kw_cache_load *load, kw_cache *cache, kw_bytes key)
 {
     load->mem = cache->mem;
@@ -34,7 +31,7 @@ kw_cache_loaded kw_cache_load_await(kw_cache_load *load)
 {
     kw_monitor_lock(load->monitor);
     while (!load->is_ended) {
-        kw_monitor_wait(load->monitor, LOOK_NS);
+        kw_monitor_wait(load->monitor, UINT64_MAX); /* whoever ends it wakes this one */
     }
     kw_monitor_unlock(load->monitor);
     return load->how;

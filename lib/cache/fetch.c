@@ -13,9 +13,6 @@
 #define POLL_MAX_NS   ((uint64_t)16000000)
 #define WATCHED_NS    ((uint64_t)100000000)
 
-/* Between two looks at the clock, and at whether the handle is being closed. */
-#define SLICE_NS ((uint64_t)50000000)
-
 #define NOT_IN_TIME "another process loads the value, and was not done in time"
 
 static uint64_t now_of(const kw_fetch *fetch)
@@ -224,7 +221,7 @@ static kw_fetch_act place(kw_fetch *fetch)
     if (fetch->has_lease && claims_renewal(fetch, now_ns)) {
         return tell(fetch, KW_LEASE_EXTEND, KW_FETCH_PLACING);
     }
-    return wait(fetch, KW_FETCH_PLACING, now_ns + SLICE_NS / 5);
+    return wait(fetch, KW_FETCH_PLACING, now_ns + KW_SLICE_NS / 5);
 }
 
 /* This call leads its flight, and loads. */
@@ -294,7 +291,7 @@ static kw_fetch_act follow(kw_fetch *fetch)
         return look(fetch);
     }
     return claims_renewal(fetch, now_ns) ? renew_of_leader(fetch)
-                                         : wait(fetch, KW_FETCH_FOLLOWING, now_ns + SLICE_NS);
+                                         : wait(fetch, KW_FETCH_FOLLOWING, now_ns + KW_SLICE_NS);
 }
 
 static kw_fetch_act no_memory(kw_fetch *fetch, bool has_lease)

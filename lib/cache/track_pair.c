@@ -15,10 +15,6 @@
 #define RETRY_NS   ((uint64_t)500000000)
 #define REFUSED_NS ((uint64_t)60000000000)
 
-/* Waits of one who leads are cut into such pieces. */
-#define SLICE_MS 50
-#define SLICE_NS ((uint64_t)SLICE_MS * KW_NS_PER_MS)
-
 /* Behind a look for messages, reads are waited for alone for so long. */
 #define HEAR_NS ((uint64_t)2 * KW_NS_PER_MS)
 
@@ -409,7 +405,7 @@ static void give_up(kw_track_pair *pair, kw_track_read *read)
 
 static int wait_ms_of(uint64_t now_ns, uint64_t deadline_ns)
 {
-    return kw_clock_ms_until(now_ns, deadline_ns, SLICE_MS);
+    return kw_clock_ms_until(now_ns, deadline_ns, KW_SLICE_MS);
 }
 
 bool kw_track_pair_submit(kw_track_pair *pair, kw_track_read *read)
@@ -454,7 +450,7 @@ bool kw_track_pair_await(kw_track_pair *pair, kw_track_read *read, uint64_t dead
             kw_monitor_lock(&pair->monitor);
         } else {
             uint64_t left_ns = deadline_ns - now_ns;
-            kw_monitor_wait(&pair->monitor, left_ns < SLICE_NS ? left_ns : SLICE_NS);
+            kw_monitor_wait(&pair->monitor, kw_sooner(left_ns, KW_SLICE_NS));
         }
     }
     bool is_done = read->is_done && !read->is_lost;

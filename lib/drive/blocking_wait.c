@@ -9,9 +9,6 @@
 #include "drive/driver.h"
 #include "engine/patience.h"
 
-/* No wait is longer without a look at what others have found out. */
-#define SLICE_NS (50 * KW_NS_PER_MS)
-
 /* A thread that waits for a late answer on a lane looks after the map this often. */
 #define LATE_SLICE_NS (10 * KW_NS_PER_MS)
 
@@ -188,7 +185,7 @@ static kw_err wait_stalled(kw_blocking_wait *self, kw_conn *conn, const kw_reque
 static uint64_t first_slice_ns(const kw_blocking_wait *self)
 {
     uint64_t part_ns = (self->plan->deadline_ns - self->plan->start_ns) / 8;
-    return kw_sooner(self->plan->deadline_ns, self->now_ns + kw_sooner(part_ns, SLICE_NS));
+    return kw_sooner(self->plan->deadline_ns, self->now_ns + kw_sooner(part_ns, KW_SLICE_NS));
 }
 
 /* Waits in the system, in slices, until the answer is late or another map was published. */
@@ -200,7 +197,7 @@ static kw_err wait_calmly(kw_blocking_wait *self, kw_conn *conn, kw_request *req
     while (code == KW_ERR_TIMEOUT && self->now_ns < until_ns &&
            kw_refresher_changes_n(&self->topology->refresher) == self->changes_n) {
         code = kw_conn_wait(conn, &self->failure, request, self->now_ns,
-                            kw_sooner(until_ns, self->now_ns + SLICE_NS));
+                            kw_sooner(until_ns, self->now_ns + KW_SLICE_NS));
         self->now_ns = kw_env_now(&self->topology->env);
     }
     return code;
@@ -240,7 +237,7 @@ static kw_err wait_in_slices(kw_blocking_wait *self, kw_lane_waiter *waiter)
         if (is_late) {
             kw_refresher_poke(&self->topology->refresher, self->now_ns);
         }
-        uint64_t slice_ns = self->now_ns + (is_late ? LATE_SLICE_NS : SLICE_NS);
+        uint64_t slice_ns = self->now_ns + (is_late ? LATE_SLICE_NS : KW_SLICE_NS);
         code =
             kw_lane_wait(&self->node->lane, waiter, &self->now_ns, kw_sooner(until_ns, slice_ns));
     }

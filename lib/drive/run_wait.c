@@ -5,9 +5,6 @@
 #include "base/moment.h"
 #include "base/error.h"
 
-/* No wait for one reader is longer: a map that others have fetched is to be noticed. */
-#define READ_SLICE_NS (50 * KW_NS_PER_MS)
-
 void kw_run_wait_init(kw_run_wait *self, kw_pipeline *pipeline, bool is_for_all)
 {
     self->pipeline = pipeline;
@@ -75,7 +72,7 @@ static readers find_readers(const kw_pipeline *pipeline)
 static void read_one(kw_run_wait *self, kw_channel *channel, kw_item *item, uint64_t until_ns)
 {
     kw_pipeline *pipeline = self->pipeline;
-    uint64_t slice_ns = pipeline->scan.now_ns + READ_SLICE_NS;
+    uint64_t slice_ns = pipeline->scan.now_ns + KW_SLICE_NS;
     kw_err code = kw_conn_wait(channel->conn, &pipeline->scan.failure, &item->request,
                                pipeline->scan.now_ns, kw_sooner(until_ns, slice_ns));
     kw_pipeline_begin_turn(pipeline);

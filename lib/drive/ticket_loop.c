@@ -10,9 +10,6 @@
 /* A caller of something else looks at the tickets at most this often. */
 #define TEND_NS (1 * KW_NS_PER_MS)
 
-/* No wait is longer, so that a closed handle is noticed. */
-#define SLICE_MS 50
-
 static bool is_for(const kw_ticket_waiter *waiter, const kw_ticket *ticket)
 {
     size_t i = 0;
@@ -66,7 +63,7 @@ void kw_ticket_loop_end(kw_ticket *ticket, kw_reply *reply, const kw_error *erro
 static void work(const kw_topology *topology, kw_loop *loop, uint64_t now_ns, uint64_t until_ns)
 {
     struct pollfd entry = {loop->poller.fd, POLLIN, 0};
-    int wait_ms = kw_clock_ms_until(now_ns, until_ns, SLICE_MS);
+    int wait_ms = kw_clock_ms_until(now_ns, until_ns, KW_SLICE_MS);
     int timeout_ms = kw_loop_timeout(loop);
     wait_ms = timeout_ms >= 0 && timeout_ms < wait_ms ? timeout_ms : wait_ms;
     if (wait_ms > 0) {

@@ -5,7 +5,14 @@
 
 #include <keyway/config.h>
 
+#include "base/moment.h"
+
 #include <stdint.h>
+
+/* No wait of a thread is longer where others may change something meanwhile of which nobody wakes
+ * it: a closed handle, another map, a fetch that nobody drives. It looks then, and goes on. */
+#define KW_SLICE_MS 50
+#define KW_SLICE_NS (KW_SLICE_MS * KW_NS_PER_MS)
 
 typedef struct kw_clock {
     kw_clock_fn now_fn; /* NULL: the system's monotonic clock */

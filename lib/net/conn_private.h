@@ -56,10 +56,6 @@ kw_err kw_conn_code_of_loss(const kw_conn *conn);
 /* One recv, and the replies that it brings to their owners. *got: bytes, 0 when none came. */
 kw_err kw_conn_take_in(kw_conn *conn, kw_error *error, size_t *got, bool waits);
 
-/* No wait of the system is longer, so that who waits sees what others have found out meanwhile: a
- * new map, a closed handle. */
-#define KW_CONN_SLICE_MS ((uint64_t)50)
-
 /* In conn_login.c: the greeting's login was taken; and the answer to an AUTH behind it. */
 void kw_conn_end_login(kw_conn *conn);
 void kw_conn_on_login(kw_conn *conn, const kw_reply *reply);
@@ -69,7 +65,7 @@ static inline uint64_t kw_conn_recv_wait_ms(const kw_options *options)
 {
     uint64_t wait_ms =
         options->stall_ms < options->timeout_ms ? options->stall_ms : options->timeout_ms;
-    return wait_ms < KW_CONN_SLICE_MS ? wait_ms : KW_CONN_SLICE_MS;
+    return wait_ms < KW_SLICE_MS ? wait_ms : KW_SLICE_MS;
 }
 
 #endif

@@ -7,10 +7,6 @@
 #include "base/error.h"
 #include "net/identity.h"
 
-/* While something else may want the thread's attention (the handle is closed), no
- * wait is longer than this. */
-#define SLICE_MS 50
-
 /* A waiting recv may end so much later than it was asked to: the system rounds its time limit. */
 #define TOLERANCE_NS KW_NS_PER_MS
 
@@ -24,7 +20,7 @@ static kw_err poll_once(kw_conn *conn, kw_error *error, uint64_t now_ns, uint64_
         entries[n].fd = conn->rivals[i];
         entries[n++].events = POLLOUT;
     }
-    int wait_ms = kw_clock_ms_until(now_ns, until_ns, SLICE_MS);
+    int wait_ms = kw_clock_ms_until(now_ns, until_ns, KW_SLICE_MS);
     conn->is_switched = false; /* what is polled now is of the socket in use */
     int status = conn->env->transport->poll_fn(conn->env->transport->arg, entries, n, wait_ms);
     if (status < 0) {

@@ -4,10 +4,6 @@
 
 #include "base/error.h"
 
-/* While something else may want the thread's attention (the handle is closed), no wait is
- * longer than this. */
-#define SLICE_MS 50
-
 /* Replies that are given to their owners with one hold of the monitor. */
 #define REPLIES_MAX 64
 
@@ -90,7 +86,7 @@ static kw_err poll_conn(const kw_lane *lane, kw_error *failure, short *events, u
 {
     const kw_transport *transport = lane->env->transport;
     struct pollfd entry = {lane->stream.conn->socket, *events, 0};
-    int wait_ms = kw_clock_ms_until(now_ns, until_ns, SLICE_MS);
+    int wait_ms = kw_clock_ms_until(now_ns, until_ns, KW_SLICE_MS);
     int status = transport->poll_fn(transport->arg, &entry, 1, wait_ms);
     *events = status > 0 ? entry.revents : 0;
     if (status < 0) {
