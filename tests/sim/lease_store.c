@@ -69,7 +69,7 @@ unsigned sim_value_new(unsigned key, unsigned cache)
         return 0;
     }
     sim_the_values[++all.values_n] =
-        (sim_value){key, cache, sim_now(), SIM_NEVER, SIM_NEVER, SIM_NEVER, 0, 0, false};
+        (sim_value){key, cache, sim_now(), SIM_NEVER, SIM_NEVER, SIM_NEVER, 0, 0, false, false};
     return all.values_n;
 }
 

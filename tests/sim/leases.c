@@ -171,6 +171,16 @@ static bool run_watch(sim_peer *peer, const sim_word *argv, size_t argc)
     return false;
 }
 
+/* GET, and then PTTL of what was stored in between. */
+static void note_life(sim_peer *peer, const sim_store *self, bool is_life)
+{
+    if (is_life && peer->got != 0 && self->value != 0 && self->value != peer->got &&
+        sim_the_values[peer->got].key == sim_the_values[self->value].key) {
+        sim_the_values[peer->got].has_others_life = true;
+    }
+    peer->got = is_life ? 0 : self->value;
+}
+
 static bool run_read(sim_peer *peer, const sim_word *argv, size_t argc)
 {
     bool is_lease;
@@ -185,6 +195,9 @@ static bool run_read(sim_peer *peer, const sim_word *argv, size_t argc)
     const sim_store *self = sim_store_of(peer->server, key);
     sim_store_expire(peer->server, key);
     sim_store_track(peer, key, is_lease);
+    if (!is_lease) {
+        note_life(peer, self, is_life);
+    }
     bool is_there = is_lease ? self->lease != 0 : self->value != 0;
     uint64_t end_ns = is_lease ? self->lease_ns : self->end_ns;
     if (is_life && (!is_there || end_ns == SIM_NEVER)) {

@@ -12,14 +12,15 @@
 /* One load, or one value that somebody has written. */
 typedef struct sim_value {
     unsigned key;
-    unsigned cache;     /* that loads it; SIM_NOBODY: it was written */
-    uint64_t begun_ns;  /* the load, or the write */
-    uint64_t ended_ns;  /* the load; SIM_NEVER: it is under way */
-    uint64_t done_ns;   /* the fetch that loads it; SIM_NEVER: it is under way */
-    uint64_t stored_ns; /* at a server, last; SIM_NEVER: never */
-    uint64_t gone_ns;   /* when a server had it last that has it no more; 0: none */
-    unsigned grant;     /* by which it is loaded; 0: by none */
-    bool is_unsure;     /* nobody can say by which */
+    unsigned cache;       /* that loads it; SIM_NOBODY: it was written */
+    uint64_t begun_ns;    /* the load, or the write */
+    uint64_t ended_ns;    /* the load; SIM_NEVER: it is under way */
+    uint64_t done_ns;     /* the fetch that loads it; SIM_NEVER: it is under way */
+    uint64_t stored_ns;   /* at a server, last; SIM_NEVER: never */
+    uint64_t gone_ns;     /* when a server had it last that has it no more; 0: none */
+    unsigned grant;       /* by which it is loaded; 0: by none */
+    bool is_unsure;       /* nobody can say by which */
+    bool has_others_life; /* replaced between a GET and its PTTL */
 } sim_value;
 
 extern sim_value sim_the_values[SIM_VALUES];

@@ -18,6 +18,7 @@
 #define VERY_FAR_NS (150 * SIM_MS)
 #define PROBE_STEPS 12
 #define DOWN_STEPS  3 /* of a server that is down: its name, the connect, the answer */
+#define UP_STEPS    2 /* and the answers that a ring wants of it (option up-after) */
 
 /* What is under way at the end of a run has arrived by then. */
 #define AFTER_NS (6 * SIM_S)
@@ -235,11 +236,11 @@ static bool is_down_for_others(const kw_error *error, unsigned tries_n)
     is_doubted = is_doubted && C.plan->kind == SIM_SENTINEL && is_slow;
     /* Names of sentinels are looked up one after the other by the one who asks: dials wait. */
     bool waits_for_names = is_unfound && C.plan->has_names && !C.plan->has_thread;
+    unsigned down_steps = DOWN_STEPS + (C.plan->kind == SIM_RING ? UP_STEPS : 0);
     /* Callers have all the places, by commands that block. */
     bool is_full = error->code == KW_ERR_POOL_FULL && C.plan->pool_max > 0 && C.callers_left > 0;
     return is_full || C.plan->latency_ns > VERY_FAR_NS || /* the first call learns how far */
-           (tries_n < DOWN_STEPS &&
-            strstr(error->text, "it is down, and not waited for") != NULL) ||
+           (tries_n < down_steps && strstr(error->text, " waited for until it answers") != NULL) ||
            strstr(error->text, "none is waited for until a server answers") != NULL ||
            waits_for_names || is_doubted ||
            ((error->code == KW_ERR_CONNECT || error->code == KW_ERR_IDENTITY || is_unfound) &&

@@ -111,6 +111,7 @@ typedef struct sim_peer {
     unsigned id;       /* its number, where it was asked for */
     unsigned redirect; /* that of whom what it reads is told to; 0: it tracks nothing */
     unsigned tracked;  /* keys that it has read, one bit each */
+    unsigned got;      /* the value that it has read last by GET; 0: none */
     bool hears_keys;
     unsigned watched; /* the key, from 1; 0: none */
     unsigned watch_n; /* how often it had changed when it was watched */
