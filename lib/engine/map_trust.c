@@ -32,7 +32,6 @@ void kw_map_trust_begin(kw_map_trust *trust)
 {
     trust->rounds_n = trust->rank == RANK_STRANGER ? trust->rounds_n : 0;
     trust->rank = 0;
-    trust->older_n = 0;
     trust->has_silent = false;
 }
 
@@ -54,14 +53,10 @@ static unsigned rank_of(const kw_map_trust *trust, const kw_map_said *said)
 
 static void note_older(kw_map_trust *trust, uint64_t witness)
 {
-    for (size_t i = 0; i < trust->older_n; i++) {
-        if (trust->older[i] == witness) {
-            return;
-        }
-    }
-    if (trust->older_n < KW_MAP_WITNESSES_MAX) {
-        trust->older[trust->older_n++] = witness;
-    }
+    size_t bit = (size_t)(witness * UINT64_C(0x9e3779b97f4a7c15) >> 32) % KW_MAP_WITNESS_BITS;
+    unsigned char mask = (unsigned char)(1u << bit % 8);
+    trust->older_n += (trust->older[bit / 8] & mask) == 0 ? 1 : 0;
+    trust->older[bit / 8] = (unsigned char)(trust->older[bit / 8] | mask);
 }
 
 kw_map_advice kw_map_trust_weigh(kw_map_trust *trust, const kw_map_said *said, uint64_t now_ns,
@@ -91,6 +86,12 @@ void kw_map_trust_on_silence(kw_map_trust *trust)
     trust->has_silent = true;
 }
 
+void kw_map_trust_on_known(kw_map_trust *trust)
+{
+    memset(trust->older, 0, sizeof(trust->older));
+    trust->older_n = 0;
+}
+
 void kw_map_trust_take(kw_map_trust *trust, const kw_map_said *said)
 {
     memset(&trust->in_use, 0, sizeof(trust->in_use));
@@ -98,6 +99,7 @@ void kw_map_trust_take(kw_map_trust *trust, const kw_map_said *said)
     trust->in_use.is_ok = said->is_ok;
     trust->in_use.epoch = said->epoch;
     trust->rounds_n = 0;
+    kw_map_trust_on_known(trust);
 }
 
 /* Nobody but strangers has answered: are they believed? */

@@ -11,7 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KW_MAP_WITNESSES_MAX 24
+/* Of a node that is counted one bit is kept, by a hash: two may share one, and count as one. */
+#define KW_MAP_WITNESS_BITS 8192u
 
 /* A map that a node gave, as far as it decides on belief. */
 typedef struct kw_map_said {
@@ -29,13 +30,14 @@ void kw_map_said_info(kw_map_said *said, kw_bytes info);
 typedef struct kw_map_trust {
     kw_map_said in_use; /* of the map in use: has_info, is_ok, epoch */
     size_t rounds_n;    /* fetches in a row that met nobody but strangers, and silence */
+    /* Since a node knew the epoch in use, as a fetch does not ask all: */
+    unsigned char older[KW_MAP_WITNESS_BITS / 8]; /* nodes that know of no newer map: bits */
+    size_t older_n;                               /* how many are set */
     /* Of the fetch under way: */
     kw_map_said held;
-    unsigned rank;                        /* of what is held; 0: nothing is */
-    uint64_t until_ns;                    /* others are waited for until then */
-    bool has_silent;                      /* one that was asked has not said who it is */
-    uint64_t older[KW_MAP_WITNESSES_MAX]; /* nodes that know of no newer one */
-    size_t older_n;
+    unsigned rank;     /* of what is held; 0: nothing is */
+    uint64_t until_ns; /* others are waited for until then */
+    bool has_silent;   /* one that was asked has not said who it is */
 } kw_map_trust;
 
 typedef enum kw_map_advice {
@@ -53,6 +55,9 @@ kw_map_advice kw_map_trust_weigh(kw_map_trust *trust, const kw_map_said *said, u
 
 /* A node that was asked has not said who it is: it may be one that is known. */
 void kw_map_trust_on_silence(kw_map_trust *trust);
+
+/* A node knows the map in use. */
+void kw_map_trust_on_known(kw_map_trust *trust);
 
 /* That map is in use from now on. */
 void kw_map_trust_take(kw_map_trust *trust, const kw_map_said *said);

@@ -163,7 +163,7 @@ static kw_err weigh(kw_fetch_cluster *self, kw_fetch_step *step, kw_error *error
     kw_map *previous = self->owner->map_fn(self->owner->arg);
     said.kinship = kinship_of(step, previous, map);
     said.is_seed = is_seed(self, from);
-    said.witness = step->said->id != 0 ? step->said->id : (uint64_t)(uintptr_t)from;
+    said.witness = step->said->id != 0 ? step->said->id : kw_zone_hash(kw_bytes_of(from->name));
     kw_map_unref(previous);
     uint64_t wait_ns = kw_env_patience_ns(self->env, ASK_NS);
     switch (kw_map_trust_weigh(&self->trust, &said, step->now_ns, wait_ns)) {
@@ -242,13 +242,14 @@ static uint64_t hash_of_info(kw_bytes text)
 
 /* Where nothing has changed since the map in use was given, that is the answer. What is said now
  * counts from the map on that goes into use behind it: that may come late, or not at all. */
-static kw_err take_info(const kw_fetch_cluster *self, kw_fetch_step *step, const kw_reply *reply)
+static kw_err take_info(kw_fetch_cluster *self, kw_fetch_step *step, const kw_reply *reply)
 {
     uint64_t hash = kw_reply_is_error(reply) ? 0 : hash_of_info(kw_reply_bytes(reply));
     bool is_same = hash != 0 && hash == self->info_hash;
     step->asked->news_hash = hash;
     step->asked->has_news = true;
     if (is_same) {
+        kw_map_trust_on_known(&self->trust);
         step->map = self->owner->map_fn(self->owner->arg);
     }
     return KW_OK;

@@ -122,6 +122,41 @@ static void test_scenes_of_maps(void **state)
     }
 }
 
+/* Fetches that ask ten nodes each, of sixty, which all know an older map. first_of_fetch[i]: the
+ * first of them; 0 ends it, -1 is a node that knows the map in use. */
+static kw_map_end end_of_fetches(const int *first_of_fetch)
+{
+    const kw_map_said in_use = {UNKNOWN, false, true, true, 9, 0};
+    kw_map_trust trust;
+    memset(&trust, 0, sizeof(trust));
+    kw_map_trust_take(&trust, &in_use);
+    kw_map_end end = KW_MAP_END_NONE;
+    for (const int *first = first_of_fetch; *first != 0; first++) {
+        kw_map_trust_begin(&trust);
+        if (*first < 0) {
+            kw_map_trust_on_known(&trust);
+            continue;
+        }
+        for (uint64_t i = 0; i < 10; i++) {
+            kw_map_said said = {KIN, false, true, true, 8, (uint64_t)*first + i};
+            assert_int_not_equal(kw_map_trust_weigh(&trust, &said, 0, WAIT), KW_MAP_BELIEVED);
+        }
+        assert_true(end == KW_MAP_END_NONE || end == KW_MAP_END_KEPT);
+        end = kw_map_trust_end(&trust, WAIT, true, false, 60);
+    }
+    return end;
+}
+
+/* A large cluster that was put back to an earlier state: no fetch asks most of its nodes. */
+static void test_older_map_of_most_is_believed_whichever_fetch_asked_them(void **state)
+{
+    (void)state;
+    assert_int_equal(end_of_fetches((const int[]){1, 11, 21, 0}), KW_MAP_END_KEPT);
+    assert_int_equal(end_of_fetches((const int[]){1, 11, 21, 31, 0}), KW_MAP_END_BELIEVED);
+    assert_int_equal(end_of_fetches((const int[]){1, 1, 1, 1, 1, 1, 1, 0}), KW_MAP_END_KEPT);
+    assert_int_equal(end_of_fetches((const int[]){1, 11, 21, -1, 31, 41, 51, 0}), KW_MAP_END_KEPT);
+}
+
 /* A node that did not answer may be a known one: strangers are believed after three fetches in a
  * row, and a fetch without one begins the row anew. */
 static void test_strangers_beside_silence_are_believed_the_third_time(void **state)
@@ -267,6 +302,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scenes_of_maps),
+        cmocka_unit_test(test_older_map_of_most_is_believed_whichever_fetch_asked_them),
         cmocka_unit_test(test_strangers_beside_silence_are_believed_the_third_time),
         cmocka_unit_test(test_info_is_read_where_it_is_whole),
         cmocka_unit_test(test_scenes_of_sentinels),
