@@ -485,12 +485,8 @@ void kw_track_pair_pass(kw_track_pair *pair, int wait_ms)
     kw_monitor_unlock(&pair->monitor);
 }
 
-void kw_track_pair_close(kw_track_pair *pair, bool is_forked)
+void kw_track_pair_close(kw_track_pair *pair)
 {
-    if (pair->node == NULL || is_forked) {
-        return;
-    }
     lose(pair, NULL, 0);
-    kw_node_unref(pair->node);
-    pair->node = NULL;
+    pair->is_refused = pair->is_lone = false;
 }

@@ -19,8 +19,10 @@ typedef enum kw_track_state {
 /* Who leads has all of it, but for what the monitor guards. */
 typedef struct kw_track_pair {
     kw_near *near;
-    kw_node *node; /* a reference; NULL: the place is free. Guarded by the tracker's monitor */
-    uint16_t at;   /* in near->pairs */
+    kw_node *node;   /* a reference; NULL: the place is free. Guarded by the tracker's monitor */
+    bool is_leaving; /* it is given up, with its node. Likewise */
+    atomic_uint users_n; /* reads that are under way; begun with the tracker's monitor held */
+    uint16_t at;         /* in near->pairs */
     const atomic_bool *closing; /* kw_env_is_closing: of the cache's handle */
     kw_conn *data;
     kw_conn *inval;
@@ -82,8 +84,8 @@ void kw_track_pair_pass(kw_track_pair *pair, int wait_ms);
 
 void kw_track_read_unref(kw_track_pair *pair, kw_track_read *read);
 
-/* Ends what is on it and all its values. In a forked child is_forked: nothing is sent or closed. */
-void kw_track_pair_close(kw_track_pair *pair, bool is_forked);
+/* Ends what is on it and all its values; the node stays its. */
+void kw_track_pair_close(kw_track_pair *pair);
 
 /* The time for proofs. */
 uint64_t kw_track_now(const kw_env *env);

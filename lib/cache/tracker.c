@@ -55,15 +55,37 @@ kw_tracker *kw_tracker_new(kw_topology *topology, kw_near *near, const atomic_bo
 void kw_tracker_free(kw_tracker *tracker, bool is_forked)
 {
     for (size_t i = 0; i < tracker->pairs_n; i++) {
-        kw_track_pair_close(&tracker->pairs[i], is_forked);
-        kw_track_pair_fini(&tracker->pairs[i]);
+        kw_track_pair *pair = &tracker->pairs[i];
+        if (pair->node != NULL && !is_forked) {
+            kw_track_pair_close(pair);
+            kw_node_unref(pair->node);
+        }
+        kw_track_pair_fini(pair);
     }
     kw_monitor_fini(&tracker->monitor);
     kw_mem_free(&tracker->topology->env.mem, tracker);
 }
 
-/* The pair of the node, a new one where there is none; NULL: there are too many. Pairs stay until
- * the tracker is freed. */
+/* A place for one more; NULL: there is none. The monitor is held. */
+static kw_track_pair *new_pair(kw_tracker *tracker)
+{
+    size_t at = 0;
+    while (at < tracker->pairs_n && tracker->pairs[at].node != NULL) {
+        at++;
+    }
+    if (at == tracker->pairs_n) {
+        if (at == KW_NEAR_PAIRS_MAX ||
+            kw_track_pair_init(&tracker->pairs[at], tracker->near, tracker->closing,
+                               (uint16_t)at) != KW_OK) {
+            return NULL;
+        }
+        tracker->pairs_n++;
+    }
+    return &tracker->pairs[at];
+}
+
+/* The pair of the node, a new one where there is none, with one more user; NULL: there are too
+ * many. */
 static kw_track_pair *pair_of(kw_tracker *tracker, kw_node *node)
 {
     kw_track_pair *pair = NULL;
@@ -71,17 +93,20 @@ static kw_track_pair *pair_of(kw_tracker *tracker, kw_node *node)
     for (size_t i = 0; i < tracker->pairs_n && pair == NULL; i++) {
         pair = tracker->pairs[i].node == node ? &tracker->pairs[i] : NULL;
     }
-    if (pair == NULL && tracker->pairs_n < KW_NEAR_PAIRS_MAX) {
-        kw_track_pair *fresh = &tracker->pairs[tracker->pairs_n];
-        if (kw_track_pair_init(fresh, tracker->near, tracker->closing,
-                               (uint16_t)tracker->pairs_n) == KW_OK) {
-            fresh->node = kw_node_ref(node);
-            tracker->pairs_n++;
-            pair = fresh;
-        }
+    if (pair == NULL && (pair = new_pair(tracker)) != NULL) {
+        pair->node = kw_node_ref(node);
+    }
+    pair = pair != NULL && !pair->is_leaving ? pair : NULL;
+    if (pair != NULL) {
+        atomic_fetch_add_explicit(&pair->users_n, 1, memory_order_relaxed);
     }
     kw_monitor_unlock(&tracker->monitor);
     return pair;
+}
+
+static void leave_pair(kw_track_pair *pair)
+{
+    atomic_fetch_sub_explicit(&pair->users_n, 1, memory_order_release);
 }
 
 static size_t pairs_n_of(kw_tracker *tracker)
@@ -92,15 +117,52 @@ static size_t pairs_n_of(kw_tracker *tracker)
     return n;
 }
 
+/* Nodes of all pairs, which stay theirs until the looker gives them up; their number. */
+static size_t nodes_of(kw_tracker *tracker, kw_node **nodes)
+{
+    kw_monitor_lock(&tracker->monitor);
+    size_t n = tracker->pairs_n;
+    for (size_t i = 0; i < n; i++) {
+        nodes[i] = tracker->pairs[i].node;
+    }
+    kw_monitor_unlock(&tracker->monitor);
+    return n;
+}
+
+/* Gives up a pair whose node has left the map, and that nobody is at. */
+static void give_up_gone(kw_tracker *tracker, kw_track_pair *pair, kw_node *node)
+{
+    if (!kw_node_is_retired(node)) {
+        return;
+    }
+    kw_monitor_lock(&tracker->monitor);
+    pair->is_leaving = atomic_load_explicit(&pair->users_n, memory_order_acquire) == 0;
+    bool is_leaving = pair->is_leaving;
+    kw_monitor_unlock(&tracker->monitor);
+    if (!is_leaving) {
+        return;
+    }
+    kw_track_pair_close(pair);
+    for (size_t slot = 0; slot < KW_SLOTS_N; slot++) {
+        tracker->owners[slot] = tracker->owners[slot] == node ? NULL : tracker->owners[slot];
+    }
+    kw_monitor_lock(&tracker->monitor);
+    pair->node = NULL;
+    pair->is_leaving = false;
+    kw_monitor_unlock(&tracker->monitor);
+    kw_node_unref(node);
+}
+
 bool kw_tracker_is_due(const kw_tracker *tracker, uint64_t now_ns)
 {
     return now_ns >= atomic_load_explicit(&tracker->look_ns, memory_order_relaxed);
 }
 
 /* The pairs of nodes that have lost something by the map in use. */
-static void find_losers(kw_tracker *tracker, bool *losers, size_t pairs_n,
-                        const kw_snapshot *snapshot)
+static void find_losers(kw_tracker *tracker, bool *losers, const kw_snapshot *snapshot)
 {
+    kw_node *nodes[KW_NEAR_PAIRS_MAX];
+    size_t pairs_n = nodes_of(tracker, nodes);
     bool has_slots = tracker->topology->env.options.scheme == KW_SCHEME_CLUSTER;
     bool is_ring = kw_topology_is_ring(tracker->topology);
     for (unsigned slot = 0; slot < (has_slots ? KW_SLOTS_N : 1u); slot++) {
@@ -110,7 +172,7 @@ static void find_losers(kw_tracker *tracker, bool *losers, size_t pairs_n,
         }
         for (size_t i = 0; i < pairs_n; i++) {
             /* On a ring any change may move keys of anybody. */
-            losers[i] = losers[i] || is_ring || tracker->pairs[i].node == tracker->owners[slot];
+            losers[i] = losers[i] || is_ring || nodes[i] == tracker->owners[slot];
         }
         tracker->owners[slot] = owner;
     }
@@ -128,9 +190,8 @@ static void heed_map(kw_tracker *tracker)
     uint64_t snapshot_n = snapshot != NULL ? snapshot->number : 0;
     if (snapshot_n != tracker->snapshot_n || patches_n != tracker->patches_n) {
         bool losers[KW_NEAR_PAIRS_MAX] = {false};
-        size_t pairs_n = pairs_n_of(tracker);
-        find_losers(tracker, losers, pairs_n, snapshot);
-        kw_near_on_map(tracker->near, losers, pairs_n);
+        find_losers(tracker, losers, snapshot);
+        kw_near_on_map(tracker->near, losers, KW_NEAR_PAIRS_MAX);
         tracker->snapshot_n = snapshot_n;
         tracker->patches_n = patches_n;
     }
@@ -146,10 +207,15 @@ void kw_tracker_tend(kw_tracker *tracker, uint64_t now_ns)
     pause_ns = pause_ns < LOOK_MAX_NS ? pause_ns : LOOK_MAX_NS;
     atomic_store_explicit(&tracker->look_ns, now_ns + pause_ns, memory_order_relaxed);
     heed_map(tracker); /* before any ping is sent whose time is now_ns */
-    size_t pairs_n = pairs_n_of(tracker);
+    kw_node *nodes[KW_NEAR_PAIRS_MAX];
+    size_t pairs_n = nodes_of(tracker, nodes);
     for (size_t i = 0; i < pairs_n; i++) {
-        atomic_store(&tracker->pairs[i].asked_ns, now_ns);
-        (void)kw_track_pair_turn(&tracker->pairs[i], 0);
+        kw_track_pair *pair = &tracker->pairs[i];
+        if (nodes[i] != NULL) {
+            atomic_store(&pair->asked_ns, now_ns);
+            (void)kw_track_pair_turn(pair, 0);
+            give_up_gone(tracker, pair, nodes[i]);
+        }
     }
     kw_leader_leave(&tracker->looker);
 }
@@ -214,13 +280,17 @@ static bool take_answer(kw_tracked *found, kw_track_read *read)
     return kind == KW_REPLY_NIL || found->left_ms != -2;
 }
 
-/* A pair that is ready, of the key's owner; NULL: there is none. */
+/* A pair that is ready, of the key's owner, with one more user; NULL: there is none. */
 static kw_track_pair *ready_pair(kw_tracker *tracker, kw_bytes key)
 {
     kw_node *node = kw_topology_owner_of(tracker->topology, key);
     kw_track_pair *pair = node != NULL ? pair_of(tracker, node) : NULL;
     kw_node_unref(node);
-    return pair != NULL && atomic_load(&pair->is_ready) ? pair : NULL;
+    if (pair != NULL && !atomic_load(&pair->is_ready)) {
+        leave_pair(pair);
+        pair = NULL;
+    }
+    return pair;
 }
 
 bool kw_tracker_begin(kw_tracker *tracker, kw_tracking *tracking, kw_bytes key, kw_bytes route)
@@ -232,6 +302,9 @@ bool kw_tracker_begin(kw_tracker *tracker, kw_tracking *tracking, kw_bytes key, 
     tracking->read = read;
     tracking->key = key;
     if (read == NULL) {
+        if (pair != NULL) {
+            leave_pair(pair);
+        }
         return false;
     }
     read->place.sent_ns = kw_tracker_now(tracker);
@@ -243,6 +316,7 @@ bool kw_tracker_begin(kw_tracker *tracker, kw_tracking *tracking, kw_bytes key, 
         kw_near_place_end(tracker->near, &read->place, key, (kw_bytes){NULL, 0}, 0);
     }
     kw_track_read_unref(pair, read);
+    leave_pair(pair);
     tracking->read = NULL;
     return false;
 }
@@ -271,6 +345,7 @@ static bool take_read(kw_tracker *tracker, kw_tracking *tracking, kw_tracked *fo
         found->value = NULL;
     }
     kw_track_read_unref(tracking->pair, read);
+    leave_pair(tracking->pair);
     tracking->read = NULL;
     return is_read;
 }

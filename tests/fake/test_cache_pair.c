@@ -715,6 +715,46 @@ static void test_hits_alone_keep_the_map_fresh_and_tell_events(void **state)
     end(&self);
 }
 
+/* Whether there is anything left of the node. */
+static bool is_there(kw_client *client, const char *name)
+{
+    kw_env *env = &client->topology->env;
+    bool is_found = false;
+    kw_monitor_lock(&env->nodes_monitor);
+    for (const kw_node *node = env->nodes; node != NULL; node = node->after) {
+        is_found = is_found || strcmp(node->name, name) == 0;
+    }
+    kw_monitor_unlock(&env->nodes_monitor);
+    return is_found;
+}
+
+/* Nodes are replaced one by one, for months: pairs of those that left make room for others. */
+static void test_a_node_that_left_the_map_leaves_no_pair_behind(void **state)
+{
+    (void)state;
+    renew_fakes();
+    own_all(fakes[1]);
+    pair_stage self = open_pair("redis-cluster", "refresh-interval=1s", AN_HOUR);
+    kw_fake_respond(fakes[1], respond, NULL);
+    for (int i = 0; i < 3; i++) {
+        own_all(fakes[1]);
+        KW_TEST_UNTIL(is_there(self.client, kw_fake_address(fakes[1])))
+        {
+            assert_is(self.cache, "key", "1");
+            kw_test_sleep_ms(2);
+        }
+        await_near(self.cache, "key", "1");
+        own_all(fakes[0]);
+        KW_TEST_UNTIL(!is_there(self.client, kw_fake_address(fakes[1])))
+        {
+            assert_is(self.cache, "key", "1");
+            kw_test_sleep_ms(2);
+        }
+        await_near(self.cache, "key", "1");
+    }
+    end(&self);
+}
+
 static bool has_resp3(void)
 {
     kw_config *config = kw_config_new(NULL);
@@ -822,6 +862,7 @@ static int run(size_t part)
         cmocka_unit_test(test_a_pair_that_fails_while_it_is_opened_is_opened_anew),
         cmocka_unit_test(test_connections_that_are_refused_are_tried_again),
         cmocka_unit_test(test_hits_alone_keep_the_map_fresh_and_tell_events),
+        cmocka_unit_test(test_a_node_that_left_the_map_leaves_no_pair_behind),
         cmocka_unit_test(test_a_broken_redirection_ends_the_pair),
         cmocka_unit_test(test_readers_end_at_once_where_their_shared_handle_is_closed),
     };
