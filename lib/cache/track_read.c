@@ -5,6 +5,7 @@
 void kw_track_reads_push(kw_track_reads *list, kw_track_read *read)
 {
     read->next = NULL;
+    read->before = list->last;
     if (list->last != NULL) {
         list->last->next = read;
     } else {
@@ -17,22 +18,15 @@ kw_track_read *kw_track_reads_pop(kw_track_reads *list)
 {
     kw_track_read *read = list->first;
     if (read != NULL) {
-        list->first = read->next;
-        list->last = read->next != NULL ? list->last : NULL;
+        kw_track_reads_remove(list, read);
     }
     return read;
 }
 
 void kw_track_reads_remove(kw_track_reads *list, kw_track_read *read)
 {
-    kw_track_reads rest = {NULL, NULL};
-    kw_track_read *other;
-    while ((other = kw_track_reads_pop(list)) != NULL) {
-        if (other != read) {
-            kw_track_reads_push(&rest, other);
-        }
-    }
-    *list = rest;
+    *(read->before != NULL ? &read->before->next : &list->first) = read->next;
+    *(read->next != NULL ? &read->next->before : &list->last) = read->before;
 }
 
 bool kw_track_read_has_answers(const kw_track_read *read)

@@ -9,6 +9,7 @@
 /* One read, of whoever waits for it and of the pair. */
 typedef struct kw_track_read {
     struct kw_track_read *next;
+    struct kw_track_read *before;
     unsigned refs; /* guarded by the pair's monitor, as all below */
     bool is_taken; /* by who leads: it may be on the connection */
     bool is_done;
@@ -31,7 +32,7 @@ void kw_track_reads_push(kw_track_reads *list, kw_track_read *read);
 /* The first, taken off the list; NULL: none is left. */
 kw_track_read *kw_track_reads_pop(kw_track_reads *list);
 
-/* Takes it off the list, where it is on it. */
+/* Takes it off the list that it is on. */
 void kw_track_reads_remove(kw_track_reads *list, kw_track_read *read);
 
 /* Both answers are there, and such as their questions have. Others belong to other questions:

@@ -17,6 +17,7 @@
 #include "cache/cache_options.h"
 #include "cache/lease.h"
 #include "cache/life.h"
+#include "cache/track_read.h"
 #include "net/env.h"
 
 static void test_options_default_are_those_of_the_manual(void **state)
@@ -281,6 +282,53 @@ static void test_life_mean_follows_what_loads_cost(void **state)
 }
 
 /* Handles that were opened at the same time draw the same seeds. */
+/* All orders in which four reads may be taken off; the others stay in theirs. */
+static void test_reads_are_taken_off_wherever_they_are(void **state)
+{
+    (void)state;
+    enum { N = 4 };
+    for (unsigned order = 0; order < N * N * N * N; order++) {
+        kw_track_read reads[N];
+        bool is_on[N] = {true, true, true, true};
+        kw_track_reads list = {NULL, NULL};
+        for (size_t i = 0; i < N; i++) {
+            kw_track_reads_push(&list, &reads[i]);
+        }
+        for (unsigned rest = order, n = 0; n < N; rest /= N, n++) {
+            if (is_on[rest % N]) {
+                kw_track_reads_remove(&list, &reads[rest % N]);
+                is_on[rest % N] = false;
+            }
+            const kw_track_read *at = list.first;
+            const kw_track_read *last = NULL;
+            for (size_t i = 0; i < N; i++) {
+                if (is_on[i]) {
+                    assert_ptr_equal(at, &reads[i]);
+                    last = at;
+                    at = at->next;
+                }
+            }
+            assert_null(at);
+            assert_ptr_equal(list.last, last);
+        }
+    }
+}
+
+/* Callers that give up are many, where a server is silent: who is last looks at no other. */
+static void test_a_read_is_taken_off_without_a_look_at_the_others(void **state)
+{
+    (void)state;
+    static kw_track_read reads[3];
+    kw_track_reads list = {NULL, NULL};
+    for (size_t i = 0; i < 3; i++) {
+        kw_track_reads_push(&list, &reads[i]);
+    }
+    reads[0].next = NULL; /* who goes along the list ends here */
+    kw_track_reads_remove(&list, &reads[2]);
+    assert_ptr_equal(list.last, &reads[1]);
+    assert_null(reads[1].next);
+}
+
 static void test_processes_of_one_moment_have_names_of_their_own(void **state)
 {
     (void)state;
@@ -302,6 +350,8 @@ int main(void)
         cmocka_unit_test(test_tags_are_the_first_of_their_slots),
         cmocka_unit_test(test_lease_name_is_in_the_slot_of_its_key),
         cmocka_unit_test(test_lease_tokens_differ),
+        cmocka_unit_test(test_reads_are_taken_off_wherever_they_are),
+        cmocka_unit_test(test_a_read_is_taken_off_without_a_look_at_the_others),
         cmocka_unit_test(test_processes_of_one_moment_have_names_of_their_own),
         cmocka_unit_test(test_lease_answers_are_read_or_refused),
         cmocka_unit_test(test_life_is_fresh_then_stale_then_over),
