@@ -141,7 +141,8 @@ typedef enum kw_cache_loaded {
 
 /* Loads a value: gives it by kw_cache_load_give, and says how it went. Called with no lock held, in
  * the thread of the call that loads; it may use the handle and the cache, but not close them, and
- * not fetch the key that it loads. A child that it forks returns from it in kw_process alone. */
+ * not fetch the key that it loads. In a child that it forks the call, or kw_process, ends with
+ * KW_ERR_FORKED behind it, and nothing is sent. */
 typedef kw_cache_loaded (*kw_cache_load_fn)(void *arg, kw_cache_load *load);
 
 /* Ends a load whose function has returned, or is about to return, KW_CACHE_LATER: how is one of the

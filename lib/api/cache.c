@@ -152,6 +152,15 @@ kw_err kw_cache_get_many(kw_cache *cache, kw_error *error, kw_cache_value *value
     return code;
 }
 
+/* A child that the loader has forked may have reopened the handle, which the call is not in then.
+ */
+static void leave_behind_loader(kw_cache *cache)
+{
+    if (!kw_fork_has_happened(&cache->fork) || kw_fork_has_happened(&cache->client->fork)) {
+        kw_client_leave(cache->client);
+    }
+}
+
 kw_err kw_cache_fetch(kw_cache *cache, kw_error *error, kw_cache_value *value, kw_cache_bytes key,
                       kw_cache_loader loader)
 {
@@ -165,7 +174,7 @@ kw_err kw_cache_fetch(kw_cache *cache, kw_error *error, kw_cache_value *value, k
     code = code == KW_OK ? enter(cache, error, key) : code;
     if (code == KW_OK) {
         code = kw_cache_do_fetch(cache, error, value, kw_cache_bytes_of(key), &loader);
-        kw_client_leave(cache->client);
+        leave_behind_loader(cache);
     }
     return code;
 }

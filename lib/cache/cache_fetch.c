@@ -15,6 +15,7 @@ typedef struct call {
     const kw_cache_loader *loader;
     kw_load_guard guard;
     kw_tracking lease; /* of another process, whose end is heard of */
+    bool has_forked;   /* in the host's function, and this is the child */
 } call;
 
 static kw_fetch_act ask(call *self)
@@ -84,11 +85,27 @@ static kw_fetch_act open_guard(call *self)
     return kw_fetch_on_guard(&self->fetch, self->guard.is_open);
 }
 
+/* What the call has under way is the parent's: nothing is sent, and no lock is taken. */
+static kw_fetch_act end_in_child(call *self, kw_cache_load *load)
+{
+    kw_fetch *fetch = &self->fetch;
+    kw_blob_unref(load->given);
+    self->has_forked = true;
+    fetch->flight = NULL;
+    fetch->is_entered = false;
+    fetch->code = kw_error_set(&fetch->failure, KW_ERR_FORKED, KW_EFFECT_NONE,
+                               "the loader has forked, and the load is the parent process' own");
+    return KW_FETCH_END;
+}
+
 static kw_fetch_act load(call *self)
 {
     kw_cache_load load;
     kw_cache_load_init(&load, self->cache, self->fetch.key);
     kw_cache_loaded how = self->loader->fn(self->loader->arg, &load);
+    if (kw_fork_has_happened(&self->cache->fork)) {
+        return end_in_child(self, &load);
+    }
     how = how == KW_CACHE_LATER ? kw_cache_load_await(&load) : how;
     return kw_fetch_on_loaded(&self->fetch, how, load.given);
 }
@@ -141,14 +158,18 @@ kw_err kw_cache_do_fetch(kw_cache *cache, kw_error *error, kw_cache_value *value
     } else {
         kw_error_set(&self.fetch.failure, KW_ERR_NOMEM, KW_EFFECT_NONE, "no memory for a key");
     }
-    kw_load_guard_close(&self.guard);
-    if (cache->near != NULL) {
+    if (!self.has_forked) {
+        kw_load_guard_close(&self.guard);
+    }
+    if (!self.has_forked && cache->near != NULL) {
         kw_tracker_forget(cache->tracker, &self.lease);
     }
     if (code != KW_OK) {
         kw_error_copy(error, &self.fetch.failure);
     }
     kw_fetch_fini(&self.fetch);
-    kw_topology_tend(cache->topology, kw_env_now(&cache->topology->env));
+    if (!self.has_forked) {
+        kw_topology_tend(cache->topology, kw_env_now(&cache->topology->env));
+    }
     return code;
 }

@@ -561,6 +561,44 @@ static void test_a_fork_in_a_load_leaves_the_load_to_the_parent(void **state)
     assert_int_equal(kw_fake_count(fakes[0], "MULTI"), 0);
 }
 
+static kw_cache_loaded fork_and_end_later(void *arg, kw_cache_load *load)
+{
+    fork_once();
+    if (child != 0) {
+        return KW_CACHE_FAILED;
+    }
+    kw_reply_free(kw_command(client, NULL, "PING")); /* that may reopen the handle */
+    (void)load_at_once(arg, load);
+    return KW_CACHE_LATER;
+}
+
+/* The same of a call that waits, in a child that goes on, and closes what it has. */
+static void test_a_fork_in_a_load_that_is_waited_for_leaves_it_to_the_parent(void **state)
+{
+    (void)state;
+    const char *const uris[] = {"timeout=20s", "timeout=20s&after-fork=reopen"};
+    const kw_cache_load_fn loads[] = {fork_and_load, fork_and_end_later};
+    for (size_t i = 0; i < 4; i++) {
+        kw_cache_value value = KW_CACHE_VALUE_INIT;
+        child = -1;
+        begin(uris[i / 2], NULL);
+        kw_fake_on(fakes[0], KW_FAKE_ALWAYS, ACQUIRE, OK(YOURS));
+        kw_err code = kw_cache_fetch(cache, NULL, &value, kw_cache_text("key"),
+                                     (kw_cache_loader){loads[i % 2], NULL});
+        if (child == 0) {
+            bool is_well = code == KW_ERR_FORKED && value.data == NULL;
+            end();
+            _exit(is_well ? 0 : 1);
+        }
+        assert_int_equal(code, KW_ERR_LOAD);
+        end();
+        kw_fake_await_open(fakes[0], 0);
+        assert_int_equal(kw_fake_count(fakes[0], "MULTI"), 0);
+        assert_int_equal(kw_fake_count(fakes[0], "UNWATCH"), 1);
+        assert_int_equal(kw_fake_count(fakes[0], RELEASE), 1);
+    }
+}
+
 /* How an error of the server tells of a put or forget, by calls that wait and in the loop. */
 typedef struct told {
     kw_effect effect;
@@ -655,6 +693,7 @@ int main(void)
         cmocka_unit_test(test_a_fork_in_a_callback_leaves_new_calls_to_the_parent),
         cmocka_unit_test(test_a_fork_in_a_callback_leaves_calls_that_wait_to_the_parent),
         cmocka_unit_test(test_a_fork_in_a_load_leaves_the_load_to_the_parent),
+        cmocka_unit_test(test_a_fork_in_a_load_that_is_waited_for_leaves_it_to_the_parent),
         cmocka_unit_test(test_a_put_that_its_script_broke_off_may_be_done),
         cmocka_unit_test(test_a_life_that_no_clock_can_tell_is_long),
     };
