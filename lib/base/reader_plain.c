@@ -86,7 +86,7 @@ static inline bool read_text(cursor *self, kw_bytes *text)
     const char *at = first;
     const char *stop = self->end - at > DIGITS_MAX ? at + DIGITS_MAX : self->end;
     unsigned digit;
-    size_t len = 0;
+    uint64_t len = 0; /* more digits than a size_t of 32 bits holds */
     for (; at < stop && (digit = (unsigned)(*at - '0')) <= 9; at++) {
         len = len * 10 + digit;
     }
@@ -96,8 +96,8 @@ static inline bool read_text(cursor *self, kw_bytes *text)
         return false;
     }
     text->data = at + 2;
-    text->len = len;
-    self->at = at + 4 + len;
+    text->len = (size_t)len;
+    self->at = at + 4 + text->len;
     return true;
 }
 
@@ -257,13 +257,14 @@ static kw_reply *sink_array(const kw_reply_sink *sink, cursor *self)
 /* The reply whose first line is head. */
 static kw_reply *read_root_array(kw_reader *reader, cursor *self, const item *head)
 {
-    size_t count = (size_t)head->value;
+    uint64_t told = (uint64_t)head->value; /* more than a size_t of 32 bits holds */
     kw_reader_limits limits = kw_reader_limits_of(reader);
-    bool is_allowed = count <= limits.items && limits.depth > 0 &&
-                      count <= (size_t)(self->end - self->at) / ELEMENT_MIN_LEN;
+    bool is_allowed = told <= limits.items && limits.depth > 0 &&
+                      told <= (size_t)(self->end - self->at) / ELEMENT_MIN_LEN;
     if (!is_allowed) {
         return NULL;
     }
+    size_t count = (size_t)told;
     bool sinks = reader->sink != NULL && reader->sink->count == count;
     return sinks ? sink_array(reader->sink, self) : read_array(reader, self, count);
 }

@@ -572,7 +572,7 @@ static kw_cache_loaded fork_and_end_later(void *arg, kw_cache_load *load)
     return KW_CACHE_LATER;
 }
 
-/* The same of a call that waits, in a child that goes on, and closes what it has. */
+/* Nor by a call that waits, in a child that goes on, and closes what it has. */
 static void test_a_fork_in_a_load_that_is_waited_for_leaves_it_to_the_parent(void **state)
 {
     (void)state;

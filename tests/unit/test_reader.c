@@ -182,7 +182,7 @@ static void test_reader_streams_give_their_replies(void **state)
     }
 }
 
-/* What servers do not write: only hiredis says whether it is valid. */
+/* What servers do not write: only hiredis says whether it is valid. 4294967297 is 1 in 32 bits. */
 static void test_reader_odd_streams_are_left_to_hiredis(void **state)
 {
     static const char *const odd[] = {":01\r\n",
@@ -203,7 +203,10 @@ static void test_reader_odd_streams_are_left_to_hiredis(void **state)
                                       "$1\r\nax\r\n",
                                       ":9999999999999999999\r\n",
                                       "*99999999999999999\r\n",
-                                      "$99999999999999999\r\n"};
+                                      "$99999999999999999\r\n",
+                                      "$4294967297\r\na\r\n",
+                                      "*4294967297\r\n:1\r\n",
+                                      "*2\r\n$4294967297\r\na\r\n:1\r\n"};
     (void)state;
     for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
         check_stream(&usual, kw_bytes_of(odd[i]), NULL);
