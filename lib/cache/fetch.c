@@ -57,15 +57,6 @@ void kw_fetch_fini(kw_fetch *fetch)
     kw_buf_fini(&fetch->name);
 }
 
-kw_lease_ask kw_fetch_ask_of(const kw_fetch *fetch, kw_lease_act act)
-{
-    kw_lease_ask ask = {.act = act, .key = fetch->key, .ms = fetch->cache->options.lease_ms};
-    ask.name.data = fetch->name.data;
-    ask.name.len = fetch->name.len;
-    ask.token = kw_lease_token_bytes(&fetch->token);
-    return ask;
-}
-
 /* Tells the lease something, and goes on with the phase behind it. */
 static kw_fetch_act tell(kw_fetch *fetch, kw_lease_act act, kw_fetch_phase after)
 {
@@ -272,7 +263,10 @@ static kw_fetch_act renew_of_leader(kw_fetch *fetch)
 static kw_fetch_act follow(kw_fetch *fetch)
 {
     kw_flight *flight = fetch->flight;
-    kw_flight_state state = kw_flights_state(&fetch->cache->flights, flight);
+    uint64_t now_ns = now_of(fetch);
+    bool is_end = now_ns >= fetch->deadline_ns; /* later is never */
+    kw_flight_state state =
+        kw_flights_state(&fetch->cache->flights, flight, is_end ? UINT64_MAX : now_ns);
     if (state == KW_FLIGHT_DONE) {
         return give(fetch, flight->blob,
                     flight->is_stale ? KW_CACHE_FROM_STALE : KW_CACHE_FROM_LOAD);
@@ -281,7 +275,6 @@ static kw_fetch_act follow(kw_fetch *fetch)
         kw_error_copy(&fetch->failure, &flight->failure);
         return fail(fetch);
     }
-    uint64_t now_ns = now_of(fetch);
     if (check_end(fetch, now_ns, KW_ERR_TIMEOUT,
                   "the value is being loaded, and was not there in time") != KW_OK) {
         return refuse(fetch);
@@ -431,6 +424,9 @@ static kw_fetch_act store(kw_fetch *fetch)
     } else {
         fetch->ask.value = fetch->given->bytes;
     }
+    uint64_t stall_ns = cache->topology->env.options.stall_ms * KW_NS_PER_MS;
+    kw_blob *given = fetch->how == KW_CACHE_NONE ? NULL : fetch->given;
+    kw_flights_offer(&cache->flights, fetch->flight, given, now_of(fetch) + stall_ns);
     return KW_FETCH_STORE;
 }
 

@@ -7,6 +7,15 @@
 #include "cache/life.h"
 #include "engine/script.h"
 
+kw_lease_ask kw_fetch_ask_of(const kw_fetch *fetch, kw_lease_act act)
+{
+    kw_lease_ask ask = {.act = act, .key = fetch->key, .ms = fetch->cache->options.lease_ms};
+    ask.name.data = fetch->name.data;
+    ask.name.len = fetch->name.len;
+    ask.token = kw_lease_token_bytes(&fetch->token);
+    return ask;
+}
+
 /* An error of the server: the key is of another kind for good, or the server cannot do it now. */
 static kw_look_result take_error(kw_error *error, kw_reply *reply)
 {

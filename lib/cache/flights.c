@@ -128,14 +128,6 @@ void kw_flights_leave(kw_flights *flights)
     kw_monitor_unlock(&flights->monitor);
 }
 
-kw_flight_state kw_flights_state(kw_flights *flights, kw_flight *flight)
-{
-    kw_monitor_lock(&flights->monitor);
-    kw_flight_state state = flight->state;
-    kw_monitor_unlock(&flights->monitor);
-    return state;
-}
-
 void kw_flights_wait(kw_flights *flights, kw_flight *flight, uint64_t wait_ns, bool wants_place)
 {
     kw_monitor_lock(&flights->monitor);
@@ -172,9 +164,9 @@ bool kw_flights_claim_renewal(kw_flights *flights, kw_flight *flight, uint64_t n
     return is_due;
 }
 
-void kw_flights_end(kw_flights *flights, kw_flight *flight, const kw_flight_end *end)
+/* The monitor is held. */
+static void end_flight(kw_flights *flights, kw_flight *flight, const kw_flight_end *end)
 {
-    kw_monitor_lock(&flights->monitor);
     kw_flight **at = bucket_of(flights, flight->hash);
     while (*at != flight) {
         at = &(*at)->next;
@@ -187,7 +179,36 @@ void kw_flights_end(kw_flights *flights, kw_flight *flight, const kw_flight_end 
     }
     flight->state = end->state;
     wake_all(flights);
+}
+
+void kw_flights_end(kw_flights *flights, kw_flight *flight, const kw_flight_end *end)
+{
+    kw_monitor_lock(&flights->monitor);
+    if (flight->state == KW_FLIGHT_OPEN) {
+        end_flight(flights, flight, end);
+    }
     kw_monitor_unlock(&flights->monitor);
+}
+
+void kw_flights_offer(kw_flights *flights, kw_flight *flight, kw_blob *blob, uint64_t offer_ns)
+{
+    kw_monitor_lock(&flights->monitor);
+    flight->is_offered = true;
+    flight->offered = kw_blob_ref(blob);
+    flight->offer_ns = offer_ns;
+    kw_monitor_unlock(&flights->monitor);
+}
+
+kw_flight_state kw_flights_state(kw_flights *flights, kw_flight *flight, uint64_t now_ns)
+{
+    kw_monitor_lock(&flights->monitor);
+    if (flight->state == KW_FLIGHT_OPEN && flight->is_offered && now_ns >= flight->offer_ns) {
+        kw_flight_end end = {.state = KW_FLIGHT_DONE, .blob = flight->offered};
+        end_flight(flights, flight, &end);
+    }
+    kw_flight_state state = flight->state;
+    kw_monitor_unlock(&flights->monitor);
+    return state;
 }
 
 void kw_flights_unref(kw_flights *flights, kw_flight *flight)
@@ -197,6 +218,7 @@ void kw_flights_unref(kw_flights *flights, kw_flight *flight)
     kw_monitor_unlock(&flights->monitor);
     if (is_last) {
         kw_blob_unref(flight->blob);
+        kw_blob_unref(flight->offered);
         kw_mem_free(&flights->mem, flight);
     }
 }

@@ -29,7 +29,10 @@ typedef struct kw_flight {
     kw_flight_state state; /* what follows is set with it */
     kw_blob *blob;         /* a reference */
     bool is_stale;         /* blob is an old value */
-    uint64_t renew_ns;     /* when one who waits renews the lease; UINT64_MAX: it is not ours */
+    bool is_offered;       /* offered (a reference, or NULL: no value) is given from offer_ns on */
+    kw_blob *offered;
+    uint64_t offer_ns;
+    uint64_t renew_ns; /* when one who waits renews the lease; UINT64_MAX: it is not ours */
     kw_error failure;
     size_t key_len;
     char key[];
@@ -66,7 +69,12 @@ void kw_flights_take(kw_flights *flights, kw_flight *flight, const kw_lease_toke
 kw_err kw_flights_enter(kw_flights *flights);
 void kw_flights_leave(kw_flights *flights);
 
-kw_flight_state kw_flights_state(kw_flights *flights, kw_flight *flight);
+/* At now_ns, by which what was offered may have ended it. */
+kw_flight_state kw_flights_state(kw_flights *flights, kw_flight *flight, uint64_t now_ns);
+
+/* Has been loaded, and is being stored: who waits is given it (NULL: there is no value) where that
+ * takes until offer_ns. */
+void kw_flights_offer(kw_flights *flights, kw_flight *flight, kw_blob *blob, uint64_t offer_ns);
 
 /* Waits for the flight's end, or where wants_place for a place among the loads, or for wait_ns of
  * real time, or less. */
@@ -87,7 +95,7 @@ typedef struct kw_flight_end {
     const kw_error *failure; /* of FAILED */
 } kw_flight_end;
 
-/* Ends it for all who wait. */
+/* Ends it for all who wait, where it has not ended yet. */
 void kw_flights_end(kw_flights *flights, kw_flight *flight, const kw_flight_end *end);
 
 /* Lets go of the reference. */

@@ -94,6 +94,13 @@ static kw_cache_loaded load_at_once(void *arg, kw_cache_load *load)
     return kw_cache_load_give(load, "1", 1) == KW_OK ? KW_CACHE_LOADED : KW_CACHE_FAILED;
 }
 
+static kw_cache_loaded load_when_told(void *arg, kw_cache_load *load)
+{
+    atomic_fetch_add(&loads_n, 1);
+    KW_TEST_AWAIT(atomic_load(&may_end));
+    return kw_cache_load_give(load, arg, 1) == KW_OK ? KW_CACHE_LOADED : KW_CACHE_FAILED;
+}
+
 /* A fetch in a thread of its own. */
 typedef struct fetcher {
     kw_cache_load_fn fn;
@@ -107,7 +114,7 @@ static void *run_fetch(void *arg)
     kw_error error = KW_ERROR_INIT;
     kw_cache_value value = KW_CACHE_VALUE_INIT;
     self->code = kw_cache_fetch(cache, &error, &value, kw_cache_text("key"),
-                                (kw_cache_loader){self->fn, NULL});
+                                (kw_cache_loader){self->fn, "1"});
     kw_cache_release(&value);
     atomic_store(&self->has_ended, true);
     return NULL;
@@ -170,6 +177,44 @@ static void test_a_renewal_without_an_answer_takes_no_more_than_the_calls_time(v
         kw_test_join(threads[i]);
     }
     end();
+}
+
+/* The server falls silent during the load: those who wait are given what was loaded once storing it
+ * has taken stall-timeout, or their time is over, and not told that it was not there in time. */
+static void test_what_was_loaded_is_given_though_storing_it_hangs(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {"timeout=400ms&stall-timeout=100ms",
+                                       "timeout=400ms&stall-timeout=10s"};
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        begin(rows[i], NULL);
+        hold_time();
+        atomic_store(&may_end, false);
+        kw_fake_on(fakes[0], 1, ACQUIRE, OK(YOURS));
+        fetcher all[2] = {{load_when_told, KW_OK, false}, {load_at_once, KW_OK, false}};
+        pthread_t threads[2];
+        char token[33];
+        start_loading(&threads[0], &all[0], token, " acquire ");
+        kw_fake_on_reply(fakes[0], KW_FAKE_ALWAYS, ACQUIRE,
+                         "*5\r\n:3\r\n$-1\r\n:-2\r\n$32\r\n%s\r\n:10000", token);
+        start(&threads[1], &all[1]);
+        KW_TEST_AWAIT(kw_fake_count(fakes[0], ACQUIRE) == 2);
+        kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "MULTI", KW_FAKE_STEPS(KW_FAKE_STALL));
+        atomic_store(&may_end, true);
+        KW_TEST_AWAIT(kw_fake_count(fakes[0], "MULTI") == 1);
+        pass_ms(i == 0 ? 150 : 400);
+        KW_TEST_AWAIT(atomic_load(&all[1].has_ended));
+        assert_int_equal(all[1].code, KW_OK);
+        KW_TEST_UNTIL(atomic_load(&all[0].has_ended))
+        {
+            pass_ms(10);
+            kw_test_sleep_ms(1);
+        }
+        assert_int_equal(all[0].code, KW_OK);
+        kw_test_join(threads[0]);
+        kw_test_join(threads[1]);
+        end();
+    }
 }
 
 /* Another process loads. A server that was asked shortly before the call's end, and has not
@@ -684,6 +729,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_renewal_without_an_answer_takes_no_more_than_the_calls_time),
+        cmocka_unit_test(test_what_was_loaded_is_given_though_storing_it_hangs),
         cmocka_unit_test(test_an_answer_that_the_calls_end_cuts_off_is_no_outage),
         cmocka_unit_test(test_an_old_value_is_given_no_longer_than_its_life),
         cmocka_unit_test(test_an_old_value_is_given_to_those_who_saw_it),
