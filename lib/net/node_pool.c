@@ -198,8 +198,10 @@ kw_conn *kw_pool_take_idle(kw_node *node, uint64_t now_ns)
 
 bool kw_pool_may_open(const kw_node *node, uint64_t now_ns, bool is_spare)
 {
+    /* What is not one caller's alone is not kept waiting by the dials of callers. */
+    bool is_free = is_spare && !node->health.is_failing;
     return (is_spare || node->conns_n < node->env->options.pool_max + node->shared_n) &&
-           kw_health_may_dial(&node->health, now_ns);
+           (is_free || kw_health_may_dial(&node->health, now_ns));
 }
 
 bool kw_pool_is_current(const kw_node *node, const kw_conn *conn)

@@ -748,6 +748,40 @@ static void test_connect_that_was_given_up_before_its_time_doubles_no_time(void 
     kw_close(kw);
 }
 
+/* Callers dial as many as a node has under way at once: a connection that all share is not one of
+ * them, nor is one for a question of the handle's. */
+static void test_connect_of_many_does_not_wait_for_those_of_each(void **state)
+{
+    (void)state;
+    kw_error error = KW_ERROR_INIT;
+    kw_error over = KW_ERROR_INIT;
+    kw_client *kw = kw_test_open("redis://%s?timeout=20s", kw_fake_address(fake));
+    kw_env *env = &kw->topology->env;
+    kw_node *node = kw_node_new(env, &env->options.seeds[0]);
+    assert_non_null(node);
+    uint64_t now_ns = kw_env_now(env);
+    uint64_t retry_ns = 0;
+    kw_conn *conns[KW_HEALTH_DIALS_MAX] = {NULL};
+    kw_conn *many = NULL;
+    kw_conn *asks = NULL;
+    for (size_t i = 0; i < KW_HEALTH_DIALS_MAX; i++) {
+        assert_int_equal(kw_node_try_acquire(node, &conns[i], &error, now_ns, false), KW_OK);
+    }
+    assert_int_equal(kw_node_try_acquire(node, &asks, &error, now_ns, false), KW_ERR_POOL_FULL);
+    assert_int_equal(kw_node_open_shared(node, &many, &error, &retry_ns, now_ns), KW_OK);
+    assert_int_equal(kw_node_try_acquire(node, &asks, &error, now_ns, true), KW_OK);
+    kw_error_set(&over, KW_ERR_CONNECT, KW_EFFECT_NONE, "refused");
+    for (size_t i = 0; i < KW_HEALTH_DIALS_MAX; i++) {
+        kw_node_release(node, conns[i], now_ns, &over);
+    }
+    kw_node_release(node, asks, now_ns, &over);
+    asks = NULL; /* one that fails is dialled by one alone, whoever it is */
+    assert_int_equal(kw_node_try_acquire(node, &asks, &error, now_ns, true), KW_ERR_CONNECT);
+    kw_node_release_shared(node, many, now_ns, &over);
+    kw_node_unref(node);
+    kw_close(kw);
+}
+
 /* Nobody drove the fetch until the time of its connection was over, which was answered long before.
  */
 static void test_fetch_looks_at_a_connection_whose_time_is_over(void **state)
@@ -794,6 +828,7 @@ int main(void)
         TEST(test_connection_greeting_has_as_long_as_its_connect_took),
         TEST(test_connects_that_were_too_short_together_double_the_time_once),
         TEST(test_connect_that_was_given_up_before_its_time_doubles_no_time),
+        TEST(test_connect_of_many_does_not_wait_for_those_of_each),
         TEST(test_fetch_looks_at_a_connection_whose_time_is_over),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
