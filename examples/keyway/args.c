@@ -68,16 +68,19 @@ const char *args_value(app *self, const char *name, const char *otherwise)
     return value;
 }
 
+bool read_number(uint64_t *number, const char *text)
+{
+    char *end = NULL;
+    errno = 0;
+    *number = strtoull(text, &end, 10);
+    return errno == 0 && *text >= '0' && *text <= '9' && *end == '\0';
+}
+
 uint64_t args_number(app *self, const char *name, uint64_t otherwise)
 {
     const char *text = args_value(self, name, NULL);
-    if (text == NULL) {
-        return otherwise;
-    }
-    char *end = NULL;
-    errno = 0;
-    unsigned long long number = strtoull(text, &end, 10);
-    if (errno != 0 || *text < '0' || *text > '9' || *end != '\0') {
+    uint64_t number = otherwise;
+    if (text != NULL && !read_number(&number, text)) {
         args_usage(self, "%s %s: that is no number", name, text);
         self->is_wrong = true;
     }
@@ -86,6 +89,7 @@ uint64_t args_number(app *self, const char *name, uint64_t otherwise)
 
 bool args_end(app *self, int min, int max)
 {
+    const char *short_option = NULL;
     if (self->is_wrong) {
         return false;
     }
@@ -98,6 +102,12 @@ bool args_end(app *self, int min, int max)
             args_usage(self, "%s: no such option", self->argv[i]);
             return false;
         }
+        bool is_short = self->argv[i][0] == '-' && self->argv[i][1] != '\0';
+        short_option = is_short && short_option == NULL ? self->argv[i] : short_option;
+    }
+    if (self->argc > max && short_option != NULL) {
+        args_usage(self, "%s: no such option", short_option);
+        return false;
     }
     if (self->argc < min || self->argc > max) {
         args_usage(self, self->argc < min ? "something is missing" : "too many arguments");

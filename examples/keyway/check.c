@@ -93,10 +93,10 @@ static void check_holes(findings *self)
     memset(has_owner, 0, sizeof(has_owner));
     for (size_t i = 0; i < self->nodes.n; i++) {
         size_t n = 0;
-        kw_slot_range ranges[1024];
-        (void)kw_client_node_slots(self->client, ranges, 1024, &n, self->nodes.numbers[i]);
+        static kw_slot_range ranges[KW_SLOTS_N];
+        (void)kw_client_node_slots(self->client, ranges, KW_SLOTS_N, &n, self->nodes.numbers[i]);
         is_cluster = is_cluster || n > 0;
-        for (size_t k = 0; k < n && k < 1024; k++) {
+        for (size_t k = 0; k < n; k++) {
             memset(has_owner + ranges[k].first, 1, (size_t)(ranges[k].last - ranges[k].first) + 1);
         }
     }

@@ -134,10 +134,16 @@ const char *info_text(char *out, size_t out_len, const kw_reply *info, const cha
     return NULL;
 }
 
+double number_of(const char *text)
+{
+    double number = strtod(text, NULL);
+    return number > -1e300 && number < 1e300 ? number : 0;
+}
+
 double info_number(const kw_reply *info, const char *field)
 {
     char text[64];
-    return info_text(text, sizeof(text), info, field) != NULL ? strtod(text, NULL) : 0;
+    return info_text(text, sizeof(text), info, field) != NULL ? number_of(text) : 0;
 }
 
 uint64_t now_ns(void)

@@ -14,6 +14,7 @@ static void put_options(FILE *out, const char *usage)
     }
 }
 
+/* Bash makes several words of a URI, as of all that has a colon or an equals sign in it. */
 static void put_bash(FILE *out)
 {
     const subcommand *at;
@@ -21,7 +22,10 @@ static void put_bash(FILE *out)
                  "    local word=${COMP_WORDS[COMP_CWORD]} i command=\n"
                  "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
                  "        case ${COMP_WORDS[i]} in\n"
-                 "        -u | --uri | --color | --node) ((i++)) ;;\n"
+                 "        -u | --uri | --color | --node)\n"
+                 "            ((i++))\n"
+                 "            [[ ${COMP_WORDS[i]} == [=] ]] && ((i++))\n"
+                 "            while [[ ${COMP_WORDS[i + 1]} == [:=]* ]]; do ((i += 2)); done ;;\n"
                  "        -*) ;;\n"
                  "        *) command=${COMP_WORDS[i]}; break ;;\n"
                  "        esac\n    done\n    case $command in\n");

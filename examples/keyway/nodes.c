@@ -28,11 +28,8 @@ static double slots_of(kw_client *client, size_t number, char *text, size_t text
     double slots = 0;
     size_t len = 0;
     text[0] = '\0';
-    (void)kw_client_node_slots(client, NULL, 0, &n, number);
-    kw_slot_range *ranges = calloc(n + 1, sizeof(ranges[0]));
-    if (ranges == NULL || kw_client_node_slots(client, ranges, n, &n, number) != KW_OK) {
-        n = 0;
-    }
+    static kw_slot_range ranges[KW_SLOTS_N];
+    (void)kw_client_node_slots(client, ranges, KW_SLOTS_N, &n, number);
     for (size_t i = 0; i < n; i++) {
         slots += ranges[i].last - ranges[i].first + 1;
         if (len + 16 < text_len) {
@@ -40,7 +37,6 @@ static double slots_of(kw_client *client, size_t number, char *text, size_t text
                                     ranges[i].first, ranges[i].last);
         }
     }
-    free(ranges);
     return slots;
 }
 

@@ -39,6 +39,9 @@ bool args_flag(app *self, const char *name);
 const char *args_value(app *self, const char *name, const char *otherwise);
 uint64_t args_number(app *self, const char *name, uint64_t otherwise);
 
+/* False where the text is no number of digits alone. */
+bool read_number(uint64_t *number, const char *text);
+
 /* False, and said, where options are left, or fewer or more words than that. */
 bool args_end(app *self, int min, int max);
 
@@ -68,6 +71,9 @@ void fleet_free(fleet *self);
 
 /* The name by which a node is asked, and shown. */
 const char *node_name(const kw_node_stats *node);
+
+/* The number that a server's text begins with; 0 for what is none, and for nan and inf. */
+double number_of(const char *text);
 
 /* A field of INFO's text, or NULL; number: 0 where it is not there. */
 const char *info_text(char *out, size_t out_len, const kw_reply *info, const char *field);

@@ -143,7 +143,7 @@ int run_spread(app *self)
 }
 
 /* Does what the words say to the change. */
-static kw_err change(app *self, kw_members *members, kw_error *error)
+static kw_err change(app *self, kw_members *members, kw_error *error, uint64_t weight)
 {
     const char *what = self->argv[0];
     const char *name = self->argv[1];
@@ -153,8 +153,7 @@ static kw_err change(app *self, kw_members *members, kw_error *error)
     if (strcmp(what, "remove") == 0) {
         return kw_members_remove(members, error, name, strlen(name));
     }
-    uint32_t weight = (uint32_t)strtoul(self->argv[2], NULL, 10);
-    return kw_members_reweight(members, error, name, strlen(name), weight);
+    return kw_members_reweight(members, error, name, strlen(name), (uint32_t)weight);
 }
 
 /* The part of all keys that would move if the ring were by modulo of the number of nodes. */
@@ -246,6 +245,10 @@ int run_whatif(app *self)
     if (!is_known || self->argc != (is_reweight ? 3 : 2)) {
         return args_usage(self, "add, remove or reweight what?");
     }
+    uint64_t weight = 0;
+    if (is_reweight && (!read_number(&weight, self->argv[2]) || weight > UINT32_MAX)) {
+        return args_usage(self, "%s: that is no weight", self->argv[2]);
+    }
     kw_ring *from;
     kw_client *client;
     if (need_ring(&from, &client, self) != STATUS_GOOD) {
@@ -254,7 +257,7 @@ int run_whatif(app *self)
     kw_error error = KW_ERROR_INIT;
     kw_ring *to = NULL;
     kw_members *members = kw_members_begin(client, &error);
-    if (members != NULL && change(self, members, &error) == KW_OK) {
+    if (members != NULL && change(self, members, &error, weight) == KW_OK) {
         to = kw_members_ring(members, &error);
     }
     if (to != NULL) {

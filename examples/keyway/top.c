@@ -29,7 +29,7 @@ static double errors_of(const kw_reply *info, const char *name)
     char text[64];
     const char *found = info_text(text, sizeof(text), info, name);
     const char *count = found != NULL ? strstr(found, "count=") : NULL;
-    return count != NULL ? strtod(count + 6, NULL) : 0;
+    return count != NULL ? number_of(count + 6) : 0;
 }
 
 /* A number for each command in the text of INFO commandstats, added up. */
@@ -40,7 +40,7 @@ static double sum_of(const kw_reply *info, const char *field)
     for (const char *at = text != NULL ? strstr(text, "cmdstat_") : NULL; at != NULL;
          at = strstr(at + 1, "\ncmdstat_")) {
         const char *found = strstr(at, field);
-        sum += found != NULL ? strtod(found + strlen(field), NULL) : 0;
+        sum += found != NULL ? number_of(found + strlen(field)) : 0;
     }
     return sum;
 }

@@ -10,7 +10,6 @@
 /* A server that stays away is asked so often. */
 #define TRIES      10
 #define TRY_PAUSE  200
-#define CURSOR_MAX 65536
 #define UNIQUE_MAX ((size_t)64 << 20)
 
 /* Keys of all primaries. */
@@ -29,16 +28,15 @@ static char *read_cursor(const char *path)
     if (file == NULL) {
         return NULL;
     }
-    char *text = calloc(1, CURSOR_MAX);
-    size_t len = text != NULL ? fread(text, 1, CURSOR_MAX - 1, file) : 0;
+    char *text = NULL;
+    size_t room = 0;
+    ssize_t len = getline(&text, &room, file);
     fclose(file);
-    if (text != NULL) {
-        text[strcspn(text, "\n")] = '\0';
-    }
-    if (len == 0) {
+    if (len <= 0) {
         free(text);
-        text = NULL;
+        return NULL;
     }
+    text[strcspn(text, "\n")] = '\0';
     return text;
 }
 

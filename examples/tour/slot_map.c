@@ -27,6 +27,7 @@ static bool fetch(kw_client *kw, kw_error *error)
             i++;
         }
         if (i == NODES_MAX) {
+            snprintf(error->text, sizeof(error->text), "more than %d nodes have slots", NODES_MAX);
             return false;
         }
         if (i == nodes_n) {

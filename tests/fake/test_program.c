@@ -353,6 +353,38 @@ static void test_check_finds_planted_faults(void **state)
     assert_non_null(strstr(run.out, "check all of it by redis-cluster://127.0.0.1:NODE0"));
 }
 
+/* A cluster whose slots were handed out one by one. */
+static void test_check_finds_no_hole_where_a_node_has_many_ranges(void **state)
+{
+    (void)state;
+    enum { SINGLE = 4000 };
+    static kw_fake_range ranges[SINGLE + 1];
+    renew_cluster();
+    answer_infos();
+    for (unsigned slot = 0; slot < SINGLE; slot++) {
+        ranges[slot] = (kw_fake_range){slot, slot, fakes[slot % 2], NULL};
+    }
+    ranges[SINGLE] = (kw_fake_range){SINGLE, 16383, fakes[2], NULL};
+    kw_fake_set_cluster(fakes, FAKES_N, ranges, SINGLE + 1);
+    run_line("@ check --replicas 0");
+    assert_non_null(strstr(run.out, "16384 slots have owners"));
+}
+
+/* What a server says instead of a number is none in JSON. */
+static void test_top_prints_numbers_alone(void **state)
+{
+    (void)state;
+    renew_cluster();
+    for (size_t i = 0; i < FAKES_N; i++) {
+        answer_info(fakes[i], "INFO all",
+                    "used_memory:nan\r\nconnected_clients:inf\r\n"
+                    "errorstat_MOVED:count=nan\r\ncmdstat_get:calls=1,usec=1e999\r\n");
+    }
+    assert_int_equal(run_line("@ top --times 1 --every 1 --json"), 0);
+    assert_null(strstr(run.out, "nan"));
+    assert_null(strstr(run.out, "inf"));
+}
+
 static void test_words_that_nobody_knows_get_a_hint(void **state)
 {
     (void)state;
@@ -489,6 +521,26 @@ static void test_completion_closes_its_quotations(void **state)
     }
 }
 
+static void test_bash_completes_behind_a_uri(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {"-u redis : //127.0.0.1 : 7000", "--uri = redis : //h : 1",
+                                        "-u localhost", "--color always"};
+    if (system("command -v bash >/dev/null") != 0) {
+        skip();
+    }
+    assert_int_equal(run_line("completion bash"), 0);
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        FILE *bash = popen("bash", "w");
+        assert_non_null(bash);
+        fprintf(bash,
+                "%s\nCOMP_WORDS=(keyway %s benc)\nCOMP_CWORD=$((${#COMP_WORDS[@]} - 1))\n_keyway\n"
+                "[ \"${COMPREPLY[*]}\" = bench ]\n",
+                run.out, lines[i]);
+        assert_int_equal(pclose(bash), 0);
+    }
+}
+
 int main(int argc, char **argv)
 {
     (void)argc;
@@ -499,6 +551,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_every_subcommand_has_a_golden_text_and_golden_json),
         cmocka_unit_test(test_program_ends_with_0_1_or_2),
         cmocka_unit_test(test_check_finds_planted_faults),
+        cmocka_unit_test(test_check_finds_no_hole_where_a_node_has_many_ranges),
+        cmocka_unit_test(test_top_prints_numbers_alone),
         cmocka_unit_test(test_words_that_nobody_knows_get_a_hint),
         cmocka_unit_test(test_colours_are_for_terminals),
         cmocka_unit_test(test_long_work_has_a_bar_on_terminals),
@@ -506,6 +560,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_migrate_copies_what_has_another_owner),
         cmocka_unit_test(test_migrate_makes_no_key_that_ends_immortal),
         cmocka_unit_test(test_completion_closes_its_quotations),
+        cmocka_unit_test(test_bash_completes_behind_a_uri),
     };
     return cmocka_run_group_tests(tests, start_fakes, stop_fakes);
 }
