@@ -256,12 +256,6 @@ static bool is_moved(unsigned tries_n)
     return tries_n < MOVED_TRIES && sim_plan_has(C.plan, SIM_REPLACE_ALL);
 }
 
-/* Who is hung up on at HELLO dials again, and a dead address has its turn before each dial. */
-static bool is_dialled_twice(unsigned tries_n)
-{
-    return tries_n == 0 && C.plan->hangs_up && C.plan->has_dead_address;
-}
-
 static void probe_key(unsigned key, bool writes)
 {
     kw_error error = KW_ERROR_INIT;
@@ -275,9 +269,8 @@ static void probe_key(unsigned key, bool writes)
     kw_reply *reply = kw_call(C.client, &error, &options, (kw_argv){3, argv, NULL});
     /* A server that was silent is tried by a probe that calls drive, and nobody has called lately:
      * each call, a second later, takes it one step on (name, connect, answer). */
-    for (unsigned i = 0; i < PROBE_STEPS && reply == NULL &&
-                         (is_down_for_others(&error, i) || is_moved(i) || is_dialled_twice(i));
-         i++) {
+    for (unsigned i = 0;
+         i < PROBE_STEPS && reply == NULL && (is_down_for_others(&error, i) || is_moved(i)); i++) {
         wait_for(SIM_RECOVERY_NS + SIM_TRIPS * C.plan->latency_ns);
         reply = kw_call(C.client, &error, &options, (kw_argv){3, argv, NULL});
     }
