@@ -60,7 +60,8 @@ static kw_step give_up_lane(call *self, kw_err code)
         waiter->retry_ns = self->wait.now_ns;
         return on_left_lane(self);
     }
-    kw_error_set(&self->wait.failure, code, KW_EFFECT_NONE, "no answer%s",
+    kw_error_set(&self->wait.failure, code, KW_EFFECT_NONE, "%s%s",
+                 waiter->silence != NULL ? waiter->silence : "no answer",
                  code == KW_ERR_CLOSED ? ", and the slot belongs to another node now" : "");
     kw_try_end end = {code, true, true, waiter->has_left, 0};
     return kw_blocking_wait_on_failed(&self->wait, &end);
@@ -90,7 +91,7 @@ static kw_step on_left_conn(call *self, kw_err code)
     if (code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED) {
         /* The caller's time is over: that is no fault of the node. */
         kw_error_set(failure, code, KW_EFFECT_NONE, "%s",
-                     end.was_ready || end.has_left ? "no answer"
+                     end.was_ready || end.has_left ? kw_conn_silence(conn, request)
                                                    : "the deadline came while connecting");
     }
     kw_node_release(self->wait.node, conn, self->wait.now_ns, end.was_ready ? NULL : failure);

@@ -37,6 +37,12 @@ void kw_pipeline_collect(kw_pipeline *self, kw_channel *channel)
     kw_channel_on_heard(channel, self->scan.now_ns);
 }
 
+/* True where the callers' time is over, or they are not wanted any more. */
+static bool is_of_time(kw_err code)
+{
+    return code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED;
+}
+
 /* True for a loss after which another connection may do. */
 static bool may_pass(kw_err code)
 {
@@ -134,9 +140,18 @@ static void sort_queue(kw_pipeline *self, kw_channel *channel, kw_loss *behind)
 }
 
 /* Where a reply over a limit ended the connection: the command that it was for is told so; those
- * behind it are told that the connection was lost. */
+ * behind it are told that the connection was lost. So it is with a part of a reply at the deadline.
+ */
 static kw_loss *loss_behind(kw_pipeline *self, kw_channel *channel, kw_loss *loss)
 {
+    if (loss != NULL && is_of_time(loss->end.code) && channel->flight.head != NULL) {
+        const char *text = kw_conn_silence(channel->conn, NULL);
+        if (strcmp(text, loss->failure.text) == 0) {
+            return kw_loss_ref(loss);
+        }
+        kw_error_set(&self->scan.failure, KW_OK, KW_EFFECT_NONE, "%s", text);
+        return kw_pipeline_new_loss(self, &loss->end, channel->node);
+    }
     if (loss == NULL || loss->end.code != KW_ERR_LIMIT) {
         return loss != NULL ? kw_loss_ref(loss) : NULL;
     }
@@ -156,8 +171,7 @@ static void give_up_conn(kw_pipeline *self, kw_channel *channel, kw_err code)
     if (channel->conn != NULL) {
         channel->conn->state = KW_CONN_DEAD;
     }
-    bool is_internal = code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED;
-    kw_channel_release(channel, &self->scan, is_internal ? NULL : &self->scan.failure);
+    kw_channel_release(channel, &self->scan, is_of_time(code) ? NULL : &self->scan.failure);
 }
 
 void kw_pipeline_tell_channel(kw_pipeline *self, kw_channel *channel, kw_err code)

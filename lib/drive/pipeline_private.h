@@ -287,7 +287,7 @@ kw_loss *kw_pipeline_new_loss(kw_pipeline *self, const kw_try_end *end, const kw
 /* What a command that waits on the channel's queue waits for, at its deadline; and why one that
  * was sent has no answer then. The channel's; NULL when there is no memory. */
 kw_loss *kw_pipeline_loss_of_queued(kw_pipeline *self, kw_channel *channel);
-kw_loss *kw_pipeline_loss_of_late(kw_pipeline *self, kw_channel *channel);
+kw_loss *kw_pipeline_loss_of_late(kw_pipeline *self, kw_channel *channel, const kw_item *item);
 
 /* Takes the channel, which has nothing to do, away. */
 void kw_pipeline_remove_channel(kw_pipeline *self, kw_channel *channel);

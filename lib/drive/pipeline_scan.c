@@ -190,7 +190,9 @@ static void end_channel(kw_pipeline *self, kw_channel *channel, kw_err code)
         }
         kw_pipeline_fail_try(self, item, queued, false);
     }
-    kw_error_set(&self->scan.failure, KW_OK, KW_EFFECT_NONE, "no answer");
+    const kw_item *first = channel->flight.head;
+    kw_error_set(&self->scan.failure, KW_OK, KW_EFFECT_NONE, "%s",
+                 first != NULL ? kw_conn_silence(channel->conn, &first->request) : "no answer");
     bool is_kept = code == KW_ERR_TIMEOUT && is_at_rest(channel);
     if (!is_kept && (channel->conn != NULL || channel->queue.head != NULL)) {
         kw_pipeline_fail_channel(self, channel, code);

@@ -225,7 +225,7 @@ static kw_loss *need_loss(kw_pipeline *self, kw_channel *channel, kw_loss **plac
 {
     kw_loss *loss = *place;
     if (loss != NULL && loss->end.code == end->code && loss->end.was_opened == end->was_opened &&
-        loss->end.was_ready == end->was_ready) {
+        loss->end.was_ready == end->was_ready && strcmp(loss->failure.text, text) == 0) {
         return loss;
     }
     kw_loss_unref(loss, &self->topology->env.mem);
@@ -234,10 +234,11 @@ static kw_loss *need_loss(kw_pipeline *self, kw_channel *channel, kw_loss **plac
     return *place;
 }
 
-kw_loss *kw_pipeline_loss_of_late(kw_pipeline *self, kw_channel *channel)
+kw_loss *kw_pipeline_loss_of_late(kw_pipeline *self, kw_channel *channel, const kw_item *item)
 {
     kw_try_end end = {KW_ERR_TIMEOUT, true, true, true, 0};
-    return need_loss(self, channel, &channel->late, &end, "no answer");
+    const char *text = kw_conn_silence(channel->conn, &item->request);
+    return need_loss(self, channel, &channel->late, &end, text);
 }
 
 kw_loss *kw_pipeline_loss_of_queued(kw_pipeline *self, kw_channel *channel)

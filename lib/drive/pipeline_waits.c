@@ -150,7 +150,7 @@ static void expire_sent(kw_pipeline *self, kw_item *item)
     if (kw_item_is_cancelled(item)) {
         fail_cancelled(self, item, true);
     } else {
-        kw_pipeline_fail_try(self, item, kw_pipeline_loss_of_late(self, channel), true);
+        kw_pipeline_fail_try(self, item, kw_pipeline_loss_of_late(self, channel, item), true);
     }
     item->state = KW_ITEM_GONE;
     if (channel->is_exclusive) {

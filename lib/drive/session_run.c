@@ -18,6 +18,7 @@ typedef struct exchange {
     bool is_lost;      /* the session's connection was, with the command on it */
     kw_request request;
     kw_followup *followup; /* NULL: none */
+    const char *silence;   /* of a try that was not answered: kw_conn_silence */
     kw_buf *encoded; /* with a followup: the command, and the followup of the last try behind it */
     kw_blocking_wait wait;
 } exchange;
@@ -76,7 +77,8 @@ static kw_step on_failed(exchange *self, const kw_try_end *end)
     kw_err code = end->code;
     if (end->was_opened && (code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED)) {
         /* The caller's time is over: that is no fault of the node. */
-        kw_error_set(&self->wait.failure, code, KW_EFFECT_NONE, "no answer");
+        kw_error_set(&self->wait.failure, code, KW_EFFECT_NONE, "%s",
+                     self->silence != NULL ? self->silence : "no answer");
     }
     if (self->is_free || end->has_left || code == KW_ERR_TIMEOUT || code == KW_ERR_CANCELLED) {
         return kw_blocking_wait_on_failed(&self->wait, end);
@@ -204,6 +206,7 @@ static kw_step carry(exchange *self, kw_conn *conn, bool is_asked)
         if (kw_conn_has_half(conn, &self->request)) {
             kw_op_on_half_sent(&self->wait.op);
         }
+        self->silence = kw_conn_silence(conn, &self->request);
         conn->state = KW_CONN_DEAD;
         kw_reply_free(self->request.reply); /* answered, and then the stream went wrong */
         self->request.reply = NULL;

@@ -254,6 +254,10 @@ static inline kw_err kw_conn_end_of(const kw_request *request, kw_err code)
 kw_err kw_conn_wait(kw_conn *conn, kw_error *error, kw_request *request, uint64_t now_ns,
                     uint64_t until_ns);
 
+/* What to say of a request that was sent and has no answer: whether a part of one has come, its own
+ * or one before it. Its bytes are looked at: for whoever may read the connection. */
+const char *kw_conn_silence(const kw_conn *conn, const kw_request *request);
+
 /* One look at the socket, without a wait, and what it brings. */
 kw_err kw_conn_look(kw_conn *conn, kw_error *error, uint64_t now_ns);
 

@@ -195,6 +195,17 @@ KW_APART static kw_err wait_otherwise(kw_conn *conn, kw_error *error, uint64_t n
     return now_ns < until_ns ? poll_once(conn, error, now_ns, wait_ns) : KW_ERR_TIMEOUT;
 }
 
+const char *kw_conn_silence(const kw_conn *conn, const kw_request *request)
+{
+    const kw_owner *first = kw_fifo_peek(&conn->owners);
+    if (first == NULL || !kw_reader_has_reply_rest(&conn->reader)) {
+        return "no answer";
+    }
+    const kw_request *own = kw_owner_request(first);
+    return own == request ? "no whole answer: a part of it has come"
+                          : "no answer: a part of one before it has come";
+}
+
 kw_err kw_conn_wait(kw_conn *conn, kw_error *error, kw_request *request, uint64_t now_ns,
                     uint64_t until_ns)
 {

@@ -183,6 +183,9 @@ bool kw_lane_abandon(kw_lane *lane, kw_lane_waiter *waiter, uint64_t now_ns)
         kw_lane_dequeue(lane, waiter);
         tell_why_queued(lane, waiter);
     } else if (waiter->state == KW_LANE_WAITER_TAKEN) {
+        if (waiter->is_reader || !kw_lane_roles_is_read(&lane->roles)) {
+            waiter->silence = kw_conn_silence(lane->stream.conn, &waiter->request);
+        }
         lane->stream.tombstones_n +=
             kw_fifo_forget(&lane->stream.conn->owners, &waiter->request) ? 1 : 0;
     }

@@ -31,14 +31,15 @@ struct kw_lane_waiter {
     const atomic_bool *closing; /* kw_env_is_closing */
     kw_error *failure;          /* why it ended without a reply */
     kw_lane_waiter_state state;
-    kw_err code;       /* of one that ended without a reply */
-    bool has_left;     /* of such a one: the whole command may have reached the server */
-    uint64_t taken_ns; /* when it was handed to the connection; 0: not yet */
-    uint64_t retry_ns; /* UNAVAILABLE: before this it is no use to come again */
-    bool is_reader;    /* has the reader's role */
-    bool is_writer;    /* has the writer's role: the socket did not take everything */
-    bool is_opening;   /* queued for a connection that another waiter opens */
-    bool reads_first;  /* was sent, and has the reader's role: nothing else is to be done */
+    kw_err code;         /* of one that ended without a reply */
+    bool has_left;       /* of such a one: the whole command may have reached the server */
+    uint64_t taken_ns;   /* when it was handed to the connection; 0: not yet */
+    const char *silence; /* of one that was abandoned: kw_conn_silence, where that is known */
+    uint64_t retry_ns;   /* UNAVAILABLE: before this it is no use to come again */
+    bool is_reader;      /* has the reader's role */
+    bool is_writer;      /* has the writer's role: the socket did not take everything */
+    bool is_opening;     /* queued for a connection that another waiter opens */
+    bool reads_first;    /* was sent, and has the reader's role: nothing else is to be done */
     kw_sleeper sleeper;
     kw_lane_waiter *next; /* in the queue */
     kw_lane_waiter *before;

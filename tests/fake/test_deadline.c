@@ -362,12 +362,86 @@ static void test_deadline_counts_how_long_encoding_took(void **state)
     }
 }
 
+/* How a command ends that has no answer, or a part of it, in each way of sending. */
+static void ask_by_call(kw_client *kw, kw_error *error, const char *text)
+{
+    assert_null(kw_command(kw, error, text));
+}
+
+static void ask_by_batch(kw_client *kw, kw_error *error, const char *text)
+{
+    kw_error behind = KW_ERROR_INIT;
+    kw_batch *batch = kw_batch_new(kw, NULL);
+    assert_int_equal(kw_batch_add(batch, NULL, text), KW_OK);
+    assert_int_equal(kw_batch_add(batch, NULL, "INCR behind"), KW_OK);
+    assert_int_equal(kw_batch_run(batch, error, 0), KW_ERR_TIMEOUT);
+    assert_null(kw_batch_reply(batch, &behind, 1));
+    assert_non_null(strstr(behind.text, ": no answer"));
+    assert_null(strstr(behind.text, "no whole answer"));
+    kw_batch_free(batch);
+}
+
+static void ask_by_ticket(kw_client *kw, kw_error *error, const char *text)
+{
+    kw_ticket *ticket = kw_submit(kw, NULL, text);
+    assert_non_null(ticket);
+    assert_null(kw_ticket_await(ticket, error));
+    kw_ticket_free(ticket);
+}
+
+static void ask_in_session(kw_client *kw, kw_error *error, const char *text)
+{
+    kw_session *session = kw_session_open(kw, NULL, "foo", 3);
+    assert_non_null(session);
+    assert_null(kw_session_command(session, error, text));
+    kw_session_close(session);
+}
+
+static void ask_in_transaction(kw_client *kw, kw_error *error, const char *text)
+{
+    kw_transaction *transaction = kw_transaction_new(kw, NULL);
+    assert_int_equal(kw_transaction_add(transaction, NULL, text), KW_OK);
+    assert_null(kw_transaction_run(transaction, error, NULL));
+    kw_transaction_free(transaction);
+}
+
+static void test_deadline_tells_that_a_part_of_the_answer_came(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *options;
+        void (*ask)(kw_client *kw, kw_error *error, const char *text);
+    } rows[] = {
+        {"timeout=120ms", ask_by_call},    {"timeout=120ms&share-above=0", ask_by_call},
+        {"timeout=120ms", ask_by_batch},   {"timeout=120ms", ask_by_ticket},
+        {"timeout=120ms", ask_in_session}, {"timeout=120ms", ask_in_transaction},
+    };
+    for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++) {
+        bool is_part = i % 2 == 1;
+        renew_fakes();
+        kw_client *kw = open_handle("redis", rows[i / 2].options);
+        kw_fake_on(fakes[0], KW_FAKE_ALWAYS, "SET foo *",
+                   is_part ? KW_FAKE_STEPS(KW_FAKE_SEND("$100\r\nabc"), KW_FAKE_STALL)
+                           : KW_FAKE_STEPS(KW_FAKE_STALL));
+        kw_error error = KW_ERROR_INIT;
+        rows[i / 2].ask(kw, &error, "SET foo 1");
+        assert_int_equal(error.code, KW_ERR_TIMEOUT);
+        assert_int_equal(error.effect, KW_EFFECT_MAYBE);
+        const char *text = is_part ? ": no whole answer: a part of it has come;" : ": no answer;";
+        if (strstr(error.text, text) == NULL) {
+            fail_msg("%zu: %s", i, error.text);
+        }
+        kw_close(kw);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_deadline_counts_how_long_encoding_took),
         cmocka_unit_test(test_deadline_ends_every_wait),
         cmocka_unit_test(test_deadline_counts_what_was_asked_before),
+        cmocka_unit_test(test_deadline_tells_that_a_part_of_the_answer_came),
         cmocka_unit_test(test_deadline_holds_where_connects_are_swallowed),
         cmocka_unit_test(test_deadline_holds_where_the_pool_stays_empty),
     };
