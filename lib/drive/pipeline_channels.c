@@ -136,7 +136,9 @@ void kw_pipeline_fill(kw_pipeline *self)
 /* Lets the commands that are queued for a node that cannot be had choose their nodes again. */
 static void reroute(kw_pipeline *self, kw_channel *channel)
 {
-    bool is_waiting = channel->conn == NULL || channel->conn->state != KW_CONN_READY;
+    /* Behind a read that leaves with the greeting they stay: it may be of their keys. */
+    bool is_waiting = channel->conn == NULL ||
+                      (channel->conn->state != KW_CONN_READY && channel->flight.head == NULL);
     channel->is_rerouting = is_waiting && channel->queue.head != NULL;
     if (!channel->is_rerouting || self->scan.now_ns < channel->rerouted_ns + REROUTE_NS) {
         return;
