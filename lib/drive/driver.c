@@ -368,9 +368,7 @@ static void keep_words(const kw_driver_answer *answer)
 /* A place for the node that a redirect names, which few commands need. */
 static void need_target(kw_topology *topology, kw_op *op, kw_verdict_kind kind)
 {
-    bool is_redirect =
-        kind == KW_VERDICT_MOVED || kind == KW_VERDICT_ASK || kind == KW_VERDICT_REDIRECT;
-    if (is_redirect && op->target == NULL) {
+    if (kw_verdict_is_redirect(kind) && op->target == NULL) {
         op->target = kw_mem_calloc(&topology->env.mem, 1, sizeof(*op->target));
     }
 }

@@ -148,9 +148,7 @@ kw_verdict kw_verdict_of(kw_bytes text, bool is_script)
     if (row == NULL || (is_script && !row->is_before_run)) {
         return final_verdict;
     }
-    bool is_redirect = row->kind == KW_VERDICT_MOVED || row->kind == KW_VERDICT_ASK ||
-                       row->kind == KW_VERDICT_REDIRECT;
-    if (is_redirect && !parse_redirect(&verdict, row->kind, text)) {
+    if (kw_verdict_is_redirect(row->kind) && !parse_redirect(&verdict, row->kind, text)) {
         return final_verdict;
     }
     /* Said by the script itself, it has run. */

@@ -36,6 +36,12 @@ typedef struct kw_verdict {
     bool is_unknown; /* MOVED and ASK: host is "?": nobody to dial, fetch the map */
 } kw_verdict;
 
+/* True for what names another node: MOVED, ASK and REDIRECT. */
+static inline bool kw_verdict_is_redirect(kw_verdict_kind kind)
+{
+    return kind == KW_VERDICT_MOVED || kind == KW_VERDICT_ASK || kind == KW_VERDICT_REDIRECT;
+}
+
 /* Reads an error reply's text ("MOVED 3999 127.0.0.1:6381"). Malformed redirects
  * (slot, port, host, missing or further words) are FINAL. is_script: the command was
  * EVAL, FCALL, EXEC or the like, whose text may be an inner command's error: then
