@@ -160,9 +160,9 @@ kw_err kw_cache_do_fetch(kw_cache *cache, kw_error *error, kw_cache_value *value
     }
     if (!self.has_forked) {
         kw_load_guard_close(&self.guard);
-    }
-    if (!self.has_forked && cache->near != NULL) {
-        kw_tracker_forget(cache->tracker, &self.lease);
+        if (cache->near != NULL) {
+            kw_tracker_forget(cache->tracker, &self.lease);
+        }
     }
     if (code != KW_OK) {
         kw_error_copy(error, &self.fetch.failure);

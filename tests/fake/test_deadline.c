@@ -56,34 +56,35 @@ static kw_err mget(kw_client *kw, kw_error *error)
     return code_of(kw_command(kw, error, "MGET foo bar"), error);
 }
 
-static kw_err set_large(kw_client *kw, kw_error *error)
+static kw_call_options briefly(void)
 {
-    static char value[8 << 20];
-    const char *argv[] = {"SET", "foo", value};
-    const size_t lens[] = {3, 3, sizeof(value)};
     kw_call_options options = KW_CALL_OPTIONS_INIT;
     options.timeout_ms = TIMEOUT_MS;
-    return code_of(kw_call(kw, error, &options, (kw_argv){3, argv, lens}), error);
+    return options;
+}
+
+static char large[8 << 20];
+static const char *large_set[] = {"SET", "foo", large};
+static const size_t large_lens[] = {3, 3, sizeof(large)};
+
+static kw_err set_large(kw_client *kw, kw_error *error)
+{
+    kw_call_options options = briefly();
+    return code_of(kw_call(kw, error, &options, (kw_argv){3, large_set, large_lens}), error);
 }
 
 static kw_err set_large_in_a_session(kw_session *session, kw_error *error)
 {
-    static char value[8 << 20];
-    const char *argv[] = {"SET", "foo", value};
-    const size_t lens[] = {3, 3, sizeof(value)};
-    kw_call_options options = KW_CALL_OPTIONS_INIT;
-    options.timeout_ms = TIMEOUT_MS;
-    return code_of(kw_session_call(session, error, &options, (kw_argv){3, argv, lens}), error);
+    kw_call_options options = briefly();
+    kw_argv command = {3, large_set, large_lens};
+    return code_of(kw_session_call(session, error, &options, command), error);
 }
 
 /* Its text is of what was not sent, and of no answer to it. */
 static kw_err set_large_in_a_batch(kw_client *kw, kw_error *error)
 {
-    static char value[8 << 20];
-    const char *argv[] = {"SET", "foo", value};
-    const size_t lens[] = {3, 3, sizeof(value)};
     kw_batch *batch = kw_batch_new(kw, NULL);
-    assert_int_equal(kw_batch_add_argv(batch, NULL, 3, argv, lens), KW_OK);
+    assert_int_equal(kw_batch_add_argv(batch, NULL, 3, large_set, large_lens), KW_OK);
     assert_int_equal(kw_batch_add(batch, NULL, "INCR foo"), KW_OK);
     (void)kw_batch_run(batch, error, TIMEOUT_MS);
     assert_null(kw_batch_reply(batch, error, 1));
@@ -96,16 +97,14 @@ static kw_err set_large_in_a_batch(kw_client *kw, kw_error *error)
 static kw_err call_briefly(kw_client *kw, kw_error *error)
 {
     const char *argv[] = {"INCR", "foo"};
-    kw_call_options options = KW_CALL_OPTIONS_INIT;
-    options.timeout_ms = TIMEOUT_MS;
+    kw_call_options options = briefly();
     return code_of(kw_call(kw, error, &options, (kw_argv){2, argv, NULL}), error);
 }
 
 static kw_err block_briefly(kw_client *kw, kw_error *error)
 {
     const char *argv[] = {"BLPOP", "foo", "0"};
-    kw_call_options options = KW_CALL_OPTIONS_INIT;
-    options.timeout_ms = TIMEOUT_MS;
+    kw_call_options options = briefly();
     return code_of(kw_call(kw, error, &options, (kw_argv){3, argv, NULL}), error);
 }
 
@@ -273,8 +272,7 @@ static void test_deadline_holds_where_the_pool_stays_empty(void **state)
     assert_int_equal(pthread_create(&holder, NULL, hold, kw), 0);
     assert_true(kw_fake_wait(fakes[0], "BLPOP held 0.3", 1, 5000));
     const char *argv[] = {"BLPOP", "foo", "0"};
-    kw_call_options options = KW_CALL_OPTIONS_INIT;
-    options.timeout_ms = TIMEOUT_MS;
+    kw_call_options options = briefly();
     kw_error error = KW_ERROR_INIT;
     uint64_t start_ms = kw_test_now_ms();
     assert_null(kw_call(kw, &error, &options, (kw_argv){3, argv, NULL}));
